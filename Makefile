@@ -1,0 +1,39 @@
+# The bundle's commands; `make help` lists them. Ports and folders can be given: make run HTTP_PORT=8043 DICOM_PORT=4243 STORAGE=/tmp/x
+SHELL := /bin/bash
+HTTP_PORT ?= 8042
+DICOM_PORT ?= 4242
+STORAGE ?= var/run/storage
+RUN_ONCE ?=
+PYTEST_ARGUMENTS ?=
+
+.PHONY: help setup setup-dev run test test-unit lint format lock clean
+
+help:  ## list these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## install Debian's packages and the environment that Orthanc loads (env/)
+	@scripts/setup
+
+setup-dev:  ## the same, and the tools of tests and linting (.venv/)
+	@scripts/setup dev
+
+run: setup  ## start Orthanc with the bundle, store a study, show the stages, delete it; serves until Ctrl-C (RUN_ONCE=1 ends after the job)
+	@RUN_ONCE=$(RUN_ONCE) env/bin/python -m harness.demo --http-port $(HTTP_PORT) --dicom-port $(DICOM_PORT) --storage "$(STORAGE)"
+
+test: setup-dev lint  ## lint, then every test: unit, integration against a real Orthanc, fault
+	@.venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-unit: setup-dev  ## the tests that need no Orthanc
+	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
+
+lint: setup-dev  ## ruff, mypy --strict, and which way imports run
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >.lint-imports.log || { cat .lint-imports.log 2>/dev/null; exit 1; }; rm -f .lint-imports.log
+
+format: setup-dev  ## let ruff lay out the code
+	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
+	@scripts/lock
+
+clean:  ## remove what make has made
+	rm -rf env .venv var dist

@@ -1,0 +1,180 @@
+"""What Orthanc calls: bytes in, a core's answer out. No policy here.
+
+Nothing in this module calls `orthanc.RestApi*` (without AllowThreads it keeps the GIL and deadlocks against a storage callback), and nothing
+but a refused `create` or `read` raises, because a raise out of a callback keeps its frames, and with them the instance, for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from association import Tuner
+    from deferred_delete import DeferredStorageArea
+    from timing import Recorder
+    from transcoder import Transcoder
+
+logger = logging.getLogger(__name__)
+
+
+class StorageRefusal(Exception):
+    """An attachment could not be written or read; Orthanc answers its client with an error and keeps nothing."""
+
+
+class IngestCallbacks:
+    """ReceivedInstance and OnStoredInstance: transcoding, and the first and last moment of an instance's stages.
+
+    Args:
+        sdk: the `orthanc` module.
+        transcoder: None where transcoding is off.
+        recorder: None where timing is off.
+        tuner: None where the association watcher is off; tells when a data set began to arrive.
+        clock_ns: the monotonic clock that recorder and tuner share.
+    """
+
+    def __init__(
+        self,
+        sdk: ModuleType,
+        transcoder: Transcoder | None,
+        recorder: Recorder | None,
+        tuner: Tuner | None,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._transcoder = transcoder
+        self._recorder = recorder
+        self._tuner = tuner
+        self._clock_ns = clock_ns
+        origins = sdk.InstanceOrigin
+        # Integers: the enumerations of the SDK arrive as such in callbacks.
+        self._protocols = {
+            int(origins.DICOM_PROTOCOL): "cstore",
+            int(origins.REST_API): "http",
+            int(origins.PLUGIN): "job",
+            int(origins.LUA): "job",
+        }
+        actions = sdk.ReceivedInstanceAction
+        self._keep: tuple[int, None] = (int(actions.KEEP_AS_IS), None)
+        self._modify = int(actions.MODIFY)
+
+    def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
+        """ReceivedInstance: the instance as it is to be stored. The core lets one thread in at a time."""
+        try:
+            protocol = self._protocols.get(origin, "other")
+            if self._recorder is not None:
+                self._record_received(self._recorder, protocol, len(dicom))
+            answer = self._keep
+            if self._transcoder is not None:
+                outcome = self._transcoder.transcode(dicom, protocol)
+                if outcome.transcoded and outcome.dicom is not None:
+                    answer = (self._modify, outcome.dicom)  # type: ignore[assignment]
+            if self._recorder is not None:
+                self._recorder.transcoded()
+            return answer
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the instance as received is the right answer
+            logger.error("received instance kept as it is: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
+            return self._keep
+
+    def _record_received(self, recorder: Recorder, protocol: str, size_bytes: int) -> None:
+        times = None
+        if self._tuner is not None and protocol == "cstore":
+            times = self._tuner.receive_times(size_bytes, self._clock_ns())
+        if times is None:
+            recorder.received(protocol, size_bytes)
+        else:
+            recorder.received(protocol, size_bytes, waited_ns=times.waited_ns, receiving_ns=times.receiving_ns)
+
+    def stored(self, _instance: object, _orthanc_id: str) -> None:
+        """OnStoredInstance: the index transaction is done."""
+        try:
+            if self._recorder is not None:
+                self._recorder.committed()
+        except Exception as error:  # noqa: BLE001 - timing never costs an instance
+            logger.error("stage timing lost an instance: %s: %s", type(error).__name__, error)  # noqa: TRY400
+
+
+class StorageCallbacks:
+    """The three functions of a custom storage area (SDK's RegisterStorageArea).
+
+    Args:
+        area: where attachments are kept and deletions queued.
+        recorder: None where timing is off.
+    """
+
+    def __init__(self, area: DeferredStorageArea, recorder: Recorder | None) -> None:
+        self._area = area
+        self._recorder = recorder
+
+    def create(self, attachment_uuid: str, content_type: int, content: bytes) -> None:
+        """Stores one attachment, on the instance's thread.
+
+        Raises:
+            StorageRefusal: it could not be written; Orthanc refuses the instance.
+        """
+        failure = self._create(attachment_uuid, content_type, content)
+        # The traceback keeps this frame: without the attachment it is a few hundred bytes.
+        del content
+        if failure:
+            raise StorageRefusal(failure)
+
+    def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.write_started(len(content))
+        try:
+            self._area.create(attachment_uuid, content_type, content)
+        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusal carries
+            if recorder is not None:
+                recorder.write_ended(failed=True)
+            return one_line(error)
+        if recorder is not None:
+            recorder.write_ended()
+        return ""
+
+    def read(self, attachment_uuid: str, content_type: int) -> bytes:
+        """The attachment's exact bytes.
+
+        Raises:
+            StorageRefusal: it is missing or cannot be read.
+        """
+        content, failure = self._read(attachment_uuid, content_type)
+        if failure:
+            raise StorageRefusal(failure)
+        return content
+
+    def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
+        try:
+            return self._area.read(attachment_uuid, content_type), ""
+        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusal carries
+            return b"", one_line(error)
+
+    def remove(self, attachment_uuid: str, content_type: int) -> None:
+        """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
+        try:
+            self._area.remove(attachment_uuid, content_type)
+        except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file
+            logger.error("deletion of attachment %s not queued: %s", attachment_uuid, one_line(error))  # noqa: TRY400
+
+
+class ChangeCallback:
+    """OnChange: starts and stops what runs in the background, on the core's own thread for changes."""
+
+    def __init__(self, sdk: ModuleType, started: Callable[[], None], stopped: Callable[[], None]) -> None:
+        self._actions = {int(sdk.ChangeType.ORTHANC_STARTED): started, int(sdk.ChangeType.ORTHANC_STOPPED): stopped}
+
+    def __call__(self, change_type: int, _level: int, _orthanc_id: str) -> None:
+        """Handles one change."""
+        action = self._actions.get(change_type)
+        if action is None:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the core would only log it; so do we, in one line
+            logger.error("%s failed: %s", action.__name__, one_line(error))  # noqa: TRY400
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line for a log or an answer."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,197 @@
+"""The bundle's sections of orthanc.json, read strictly: what is not understood stops the start, in one line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from association import settings as association_settings
+from deferred_delete import settings as deferred_delete_settings
+from timing import settings as timing_settings
+from transcoder import settings as transcoder_settings
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "DeferredDelete": deferred_delete_settings.Settings,
+    "IngestTranscoder": transcoder_settings.Settings,
+    "StageTiming": timing_settings.Settings,
+    "DicomAssociations": association_settings.Settings,
+}
+DELAYED_DELETION = "DelayedDeletion"
+# Keys that belong to Orthanc itself and only look like a misspelling of ours.
+_NOT_OURS = {"IngestTranscoding", "IngestTranscodingOfUncompressed", "IngestTranscodingOfCompressed", DELAYED_DELETION}
+_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<key>.*?)`(?: - at `\$(?P<path>.*?)`)?$", re.DOTALL)
+_BAD_VALUE = re.compile(r"^(?P<expected>.*?)(?: - at `\$(?P<path>.*?)`)?$", re.DOTALL)
+_PATH_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]")
+
+
+class ConfigurationError(Exception):
+    """A key or a value that the bundle does not take; the message is one line: key, value, what is expected."""
+
+
+class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """Orthanc's own options that the bundle honours; defaults are Orthanc's."""
+
+    storage_directory: str = "OrthancStorage"
+    sync_storage_area: bool = True
+    storage_compression: bool = False
+    dicom_port: int = 4242
+    dicom_server_enabled: bool = True
+    ingest_transcoding: str = ""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What one Orthanc is to do; a section that is off is None."""
+
+    core: CoreSettings
+    folder: Path
+    deferred_delete: deferred_delete_settings.Settings | None = None
+    ingest_transcoder: transcoder_settings.Settings | None = None
+    stage_timing: timing_settings.Settings | None = None
+    dicom_associations: association_settings.Settings | None = None
+
+    def resolve(self, path: str) -> Path:
+        """A path of orthanc.json as Orthanc itself takes it: relative to the configuration file's folder."""
+        return self.folder / path
+
+    @property
+    def storage_root(self) -> Path:
+        """Orthanc's storage folder."""
+        return self.resolve(self.core.storage_directory)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger of pending deletions: as configured, or beside Orthanc's own index."""
+        assert self.deferred_delete is not None
+        return self.resolve(self.deferred_delete.path) if self.deferred_delete.path else self.storage_root / "deferred-deletions.db"
+
+    @property
+    def enabled(self) -> list[str]:
+        """The names of the sections that are on."""
+        values = (self.deferred_delete, self.ingest_transcoder, self.stage_timing, self.dicom_associations)
+        return [name for name, value in zip(SECTIONS, values, strict=True) if value is not None]
+
+
+def parse(text: str, configuration_path: str) -> Configuration:
+    """Reads Orthanc's whole configuration as its SDK gives it.
+
+    Args:
+        text: JSON, all files of the configuration merged, without comments.
+        configuration_path: the file or folder that Orthanc was started with; empty where there was none.
+
+    Raises:
+        ConfigurationError: an unknown key, a wrong type, a bad value, or two sections that exclude each other.
+    """
+    document = json.loads(text)
+    _refuse_misspelt_sections(document)
+    core = _convert("", document, CoreSettings)
+    sections = {name: _section(document, name) for name in SECTIONS}
+    deferred_delete = sections["DeferredDelete"] or _delayed_deletion(document, "DeferredDelete" in document)
+    transcoder = sections["IngestTranscoder"]
+    if transcoder is not None:
+        _check_transcoder(core, transcoder)
+    path = Path(configuration_path).absolute()
+    return Configuration(
+        core=core,
+        folder=path if path.is_dir() else path.parent,
+        deferred_delete=deferred_delete,
+        ingest_transcoder=transcoder,
+        stage_timing=sections["StageTiming"],
+        dicom_associations=sections["DicomAssociations"],
+    )
+
+
+def _check_transcoder(core: CoreSettings, settings: transcoder_settings.Settings) -> None:
+    if core.ingest_transcoding:
+        raise ConfigurationError(
+            f"IngestTranscoding: {core.ingest_transcoding!r}: Orthanc's own ingest transcoding and IngestTranscoder are both on, "
+            "expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
+        )
+    try:
+        transcoder_settings.check(settings)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _section(document: dict[str, Any], name: str) -> Any:
+    """The typed section, or None where it is absent or switched off; a section that is off is still checked."""
+    if name not in document:
+        return None
+    settings: Any = _convert(name, document[name], SECTIONS[name])
+    return settings if settings.enable else None
+
+
+def _delayed_deletion(document: dict[str, Any], own_section: bool) -> Any:
+    """Settings from the C++ plugin's section: whoever moves from it changes nothing. Our own section, even off, has the last word."""
+    if own_section or DELAYED_DELETION not in document:
+        return None
+    section = _convert(DELAYED_DELETION, document[DELAYED_DELETION], deferred_delete_settings.DelayedDeletionSettings)
+    return section.as_settings() if section.enable else None
+
+
+def _convert(section: str, value: Any, kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_explain(section, value, kind, str(error))) from None
+
+
+def _explain(section: str, value: Any, kind: type[Any], message: str) -> str:
+    """msgspec's message as key, value, what is expected, the nearest known key."""
+    unknown = _UNKNOWN_FIELD.match(message)
+    if unknown:
+        key = unknown["key"]
+        known = sorted(known_keys(kind))
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+        return f"{section}{unknown['path'] or ''}.{key}: unknown key: {hint}"
+    bad = _BAD_VALUE.match(message)
+    assert bad is not None
+    path = bad["path"] or ""
+    expected = bad["expected"].replace("`", "")
+    shown = json.dumps(_at(value, path), ensure_ascii=False)
+    return f"{(section + path).lstrip('.')}: {shown[:80]}: {expected[:1].lower()}{expected[1:]}"
+
+
+def _at(value: Any, path: str) -> Any:
+    """The value that msgspec's path (`.Rules[2].Action`) points to, as far as it can be followed."""
+    for step in _PATH_STEP.finditer(path):
+        try:
+            value = value[step["key"]] if step["key"] else value[int(step["index"])]
+        except (KeyError, IndexError, TypeError):
+            break
+    return value
+
+
+def known_keys(kind: type[Any]) -> set[str]:
+    """Every key that a section or a structure inside it takes, as written in orthanc.json."""
+    keys: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, msgspec.inspect.StructType):
+            for field in node.fields:
+                keys.add(field.encode_name)
+                visit(field.type)
+        for name in ("item_type", "type"):
+            if hasattr(node, name):
+                visit(getattr(node, name))
+        for name in ("types", "item_types"):
+            for inner in getattr(node, name, ()):
+                visit(inner)
+
+    visit(msgspec.inspect.type_info(kind))
+    return keys
+
+
+def _refuse_misspelt_sections(document: dict[str, Any]) -> None:
+    """A misspelt section would be silently off, which nobody would notice before the disk is full or the night is long."""
+    for key in document:
+        if key in SECTIONS or key in _NOT_OURS:
+            continue
+        near = difflib.get_close_matches(key, SECTIONS, n=1, cutoff=0.85)
+        if near:
+            raise ConfigurationError(f"{key}: unknown section: did you mean {near[0]!r}?")

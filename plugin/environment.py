@@ -1,0 +1,54 @@
+"""Finds the libraries that were installed for the Python that this Orthanc embeds. Standard library only: it runs before they are there."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+# One compiled library of each kind whose absence means a broken or foreign environment; checked so that the refusal comes at start.
+_PROBES = ("msgspec", "numpy", "pydicom")
+
+
+class EnvironmentRefusal(Exception):
+    """The bundle's environment is missing, broken, or was made for another Python; the message is one line."""
+
+
+def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
+    """Where `make setup` puts the libraries for Python `version`.
+
+    Args:
+        bundle: the folder that holds plugin/ and env/.
+        version: (major, minor) of the Python embedded in Orthanc.
+
+    Raises:
+        EnvironmentRefusal: there is none, or only one for another Python.
+    """
+    folder = bundle / "env" / "lib" / f"python{version[0]}.{version[1]}" / "site-packages"
+    if folder.is_dir():
+        return folder
+    embedded = f"Python {version[0]}.{version[1]}"
+    others = sorted(path.parent.name.removeprefix("python") for path in bundle.glob("env/lib/python*/site-packages"))
+    if others:
+        raise EnvironmentRefusal(
+            f"{bundle / 'env'} was made for Python {', '.join(others)}, but this Orthanc embeds {embedded}: "
+            "run 'make setup' in the bundle's folder on this machine"
+        )
+    raise EnvironmentRefusal(f"no libraries for {embedded} in {bundle / 'env'}: run 'make setup' in the bundle's folder")
+
+
+def activate(bundle: Path) -> None:
+    """Puts the bundle's libraries before the system's on `sys.path` and checks that they load.
+
+    Raises:
+        EnvironmentRefusal: see `site_packages`; or a library does not import.
+    """
+    folder = site_packages(bundle, (sys.version_info.major, sys.version_info.minor))
+    if str(folder) not in sys.path:
+        # First, so that a numpy in dist-packages does not shadow the one our codecs were built against.
+        sys.path.insert(0, str(folder))
+    for name in _PROBES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise EnvironmentRefusal(f"cannot import {name} from {folder}: {error}: run 'make setup' again") from None

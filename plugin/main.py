@@ -1,0 +1,43 @@
+"""The "PythonScript" of orthanc.json: finds the libraries, reads the configuration, registers. Nothing else."""
+
+import sys
+from pathlib import Path
+
+import orthanc
+
+BUNDLE = Path(__file__).resolve().parents[1]
+if str(BUNDLE) not in sys.path:
+    sys.path.insert(0, str(BUNDLE))
+
+from plugin import environment  # noqa: E402 - found only once the bundle is on the path
+
+
+def load() -> str:
+    """Loads and registers the bundle.
+
+    Returns:
+        Empty, or the one line that says why Orthanc must not start.
+    """
+    try:
+        environment.activate(BUNDLE)
+        # Only now are the libraries there.
+        from plugin import logs
+        from plugin.bundle import Bundle
+        from plugin.callbacks import one_line
+        from plugin.config import ConfigurationError, parse
+        from deferred_delete import LedgerError
+    except (environment.EnvironmentRefusal, ImportError) as error:
+        return str(error)
+    logs.install(orthanc)
+    try:
+        Bundle(orthanc, parse(orthanc.GetConfiguration(), orthanc.GetConfigurationPath())).register()
+    except (ConfigurationError, LedgerError, OSError) as error:
+        return one_line(error)
+    return ""
+
+
+refusal = load()
+if refusal:
+    orthanc.LogError(f"The ingest bundle refuses to start: {refusal}")
+    # The plugin takes any exception here as "do not start Orthanc"; half a configuration would be worse than none.
+    raise SystemExit(refusal)

@@ -1,0 +1,3 @@
+"""What the other cores count, in the words of the Prometheus exposition."""
+
+from __future__ import annotations

@@ -1,0 +1,69 @@
+"""The bundle's routes in Orthanc's REST API. A GET never changes anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .callbacks import one_line
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/json"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """A body and its media type."""
+
+    body: bytes
+    media_type: str = JSON
+
+
+class Route(NamedTuple):
+    """One path and what answers it.
+
+    `path` is literal; `method` the one method it takes; `summary` is what GET /bundle/status lists.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handler: Callable[[], Answer]
+
+
+def json_answer(value: Any) -> Answer:
+    """Any value that msgspec knows, as JSON with a line break at its end."""
+    return Answer(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def register(sdk: ModuleType, routes: list[Route]) -> None:
+    """Registers each path once; another method than the route's is answered with 405."""
+    for path in sorted({route.path for route in routes}):
+        methods = {route.method: route.handler for route in routes if route.path == path}
+        sdk.RegisterRestCallback(path, _callback(sdk, path, methods))
+
+
+def _callback(sdk: ModuleType, path: str, methods: dict[str, Callable[[], Answer]]) -> Callable[..., None]:
+    names = {int(getattr(sdk.HttpMethod, name)): name for name in ("GET", "POST", "PUT", "DELETE")}
+
+    def answer(output: Any, _uri: str, **request: Any) -> None:
+        # 4.0 gives the method as the enumeration's number, later versions as its name; both are looked up.
+        method = request.get("method")
+        handler = methods.get(names.get(method, str(method)) if isinstance(method, int) else str(method))
+        if handler is None:
+            output.SendMethodNotAllowed(",".join(sorted(methods)))
+            return
+        try:
+            result = handler()
+        except Exception as error:  # noqa: BLE001 - a raise would keep its frames; the client gets a status, the log a line
+            logger.error("%s: %s", path, one_line(error))  # noqa: TRY400
+            output.SendHttpStatusCode(500)
+            return
+        output.AnswerBuffer(result.body, result.media_type)
+
+    return answer
