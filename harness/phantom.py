@@ -6,6 +6,7 @@ It is synthetic and says so in its own header. The size is that of the study in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,14 @@ def make_slice(index: int, count: int, side: int, seed: int) -> Dataset:
     return dataset
 
 
-def make_study(folder: Path, *, slices: int = SLICES, side: int = SIDE, seed: int = 1) -> list[Path]:
+def make_study(
+    folder: Path,
+    *,
+    slices: int = SLICES,
+    side: int = SIDE,
+    seed: int = 1,
+    progress: Callable[[int], None] = lambda _count: None,
+) -> list[Path]:
     """Writes the study, one file a slice, and returns the paths; files that are there already are kept.
 
     Args:
@@ -80,6 +88,7 @@ def make_study(folder: Path, *, slices: int = SLICES, side: int = SIDE, seed: in
         slices: how many.
         side: rows and columns.
         seed: other seeds give other studies of the same shape.
+        progress: told how many slices are there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"ct-{seed}-{side}-{slices}-{index:05d}.dcm" for index in range(slices)]
@@ -88,4 +97,5 @@ def make_study(folder: Path, *, slices: int = SLICES, side: int = SIDE, seed: in
             partial = path.with_suffix(".partial")
             make_slice(index, slices, side, seed).save_as(partial, enforce_file_format=True)
             partial.rename(path)
+        progress(index + 1)
     return paths

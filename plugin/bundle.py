@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from association import Tuner, nodelay
-from deferred_delete import DeferredStorageArea, FileStorage, Ledger, Worker, take_over
-from timing import Exposition, Recorder
+from deferred_delete import DeferredDelete, Worker
+from deferred_delete.takeover import find, take_over
+from timing import CONTENT_TYPE, Exposition, Recorder
 from transcoder import Transcoder
 
-from . import __version__, rest
+from . import __version__, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
-from .config import Configuration, ConfigurationError
+from .config import DELAYED_DELETION, Configuration, ConfigurationError
+from .conflicts import loaded_libraries, storage_conflict
 from .metrics import deletion_metrics, transcoder_metrics
 
 logger = logging.getLogger(__name__)
@@ -48,15 +51,14 @@ class Bundle:
         for section in configuration.enabled:
             missing = [name for name in NEEDS[section] if not hasattr(sdk, name)]
             if missing:
-                raise ConfigurationError(f"{section}: this Orthanc's Python plugin has no {', '.join(missing)}: expected a newer orthanc-python")
+                raise ConfigurationError(
+                    f"{section}: this Orthanc's Python plugin has no {', '.join(missing)}: expected a newer orthanc-python"
+                )
         self.recorder = Recorder(configuration.stage_timing) if configuration.stage_timing else None
         self.exposition = Exposition(self.recorder) if self.recorder else None
         self.transcoder = Transcoder(configuration.ingest_transcoder) if configuration.ingest_transcoder else None
         self.tuner = self._tuner()
-        self.area: DeferredStorageArea | None = None
-        self.worker: Worker | None = None
-        if configuration.deferred_delete is not None:
-            self._open_deferred_delete()
+        self.deferred_delete = self._open_deferred_delete()
 
     def _tuner(self) -> Tuner | None:
         settings = self.configuration.dicom_associations
@@ -67,46 +69,63 @@ class Bundle:
         core = self.configuration.core
         return Tuner(settings, core.dicom_port) if core.dicom_server_enabled else None
 
-    def _open_deferred_delete(self) -> None:
+    def _open_deferred_delete(self) -> DeferredDelete | None:
         configuration = self.configuration
         settings = configuration.deferred_delete
-        assert settings is not None
-        root = configuration.storage_root
-        root.mkdir(parents=True, exist_ok=True)
-        ledger = Ledger.open(configuration.ledger_path, settings)
-        storage = FileStorage(root, sync=configuration.core.sync_storage_area)
-        self.worker = Worker(ledger, storage, settings)
-        self.area = DeferredStorageArea(storage, ledger, self.worker)
-        take_over(root, ledger)
+        if settings is None:
+            return None
+        conflict = storage_conflict(configuration.document, loaded_libraries())
+        if conflict:
+            raise ConfigurationError(conflict)
+        sync = configuration.core.sync_storage_area
+        opened = DeferredDelete(configuration.storage_root, settings, sync=sync, ledger_path=configuration.ledger_path)
+        for database in self._delayed_deletion_databases():
+            taken = take_over(database, opened.ledger, settings.grace_ms)
+            logger.warning(
+                "took over %d pending deletions of the C++ plugin, kept its database as %s",
+                taken.recorded,
+                taken.kept_as,
+            )
         logger.info(
-            "deferred deletion: storage %s, ledger %s, SyncStorageArea %s, %d pending",
-            root,
+            "deferred deletion: storage %s, ledger %s, SyncStorageArea %s, GracePeriod %g s",
+            configuration.storage_root,
             configuration.ledger_path,
-            configuration.core.sync_storage_area,
-            ledger.counts().pending,
+            sync,
+            settings.grace_period,
         )
+        return opened
+
+    def _delayed_deletion_databases(self) -> list[Path]:
+        """The C++ plugin's databases: where it puts them by default, and where its section says."""
+        configuration = self.configuration
+        section = configuration.document.get(DELAYED_DELETION, {})
+        named = configuration.resolve(section["Path"]) if isinstance(section, dict) and section.get("Path") else None
+        found = find(configuration.storage_root)
+        return [*found, named] if named is not None and named.is_file() and named not in found else found
 
     def register(self) -> None:
         """Registers callbacks and routes. With every section off, nothing at all."""
         sdk = self.sdk
-        if self.area is not None:
-            storage = StorageCallbacks(self.area, self.recorder)
+        if self.deferred_delete is not None:
+            storage = StorageCallbacks(self.deferred_delete.area, self.recorder)
             sdk.RegisterStorageArea(storage.create, storage.read, storage.remove)
         if self.transcoder is not None or self.recorder is not None:
             ingest = IngestCallbacks(sdk, self.transcoder, self.recorder, self.tuner, time.monotonic_ns)
             sdk.RegisterReceivedInstanceCallback(ingest.received)
             if self.recorder is not None:
                 sdk.RegisterOnStoredInstanceCallback(ingest.stored)
-        if self.worker is not None or self.tuner is not None:
+        if self.deferred_delete is not None or self.tuner is not None:
             sdk.RegisterOnChangeCallback(ChangeCallback(sdk, self.started, self.stopped))
         rest.register(sdk, self.routes())
+        if self.configuration.enabled:
+            operators_page.link_from_explorer(sdk)
         self._register_metrics()
 
     def _register_metrics(self) -> None:
         if self.exposition is None:
             return
-        if self.worker is not None:
-            worker = self.worker
+        if self.deferred_delete is not None:
+            worker = self.deferred_delete.worker
             self.exposition.add_source(lambda: deletion_metrics(worker.status()))
         if self.transcoder is not None:
             transcoder = self.transcoder
@@ -114,29 +133,39 @@ class Bundle:
 
     def started(self) -> None:
         """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""
-        for part in (self.worker, self.tuner):
-            if part is not None:
-                part.start()
+        if self.deferred_delete is not None:
+            self.deferred_delete.worker.start()
+        if self.tuner is not None:
+            self.tuner.start()
 
     def stopped(self) -> None:
         """ORTHANC_STOPPED: no thread of ours may outlive this, or Python would be torn down under it."""
-        for part in (self.tuner, self.worker):
-            if part is not None:
-                part.stop(STOP_DEADLINE_S)
+        if self.tuner is not None:
+            self.tuner.stop(STOP_DEADLINE_S)
+        if self.deferred_delete is not None:
+            self.deferred_delete.close(STOP_DEADLINE_S)
 
     def routes(self) -> list[rest.Route]:
         """What the sections that are on answer."""
         if not self.configuration.enabled:
             return []
-        routes = [rest.Route("GET", "/bundle/status", "what is on, and how each part is", self._status)]
-        if self.worker is not None:
-            routes += self._deletion_routes(self.worker)
+        routes = [rest.Route("GET", "/bundle/status", "what is on", self._status), *operators_page.routes()]
+        if self.deferred_delete is not None:
+            routes += self._deletion_routes(self.deferred_delete.worker)
         if self.transcoder is not None:
             transcoder = self.transcoder
-            routes.append(rest.Route("GET", "/transcoder/status", "outcomes by rule", lambda: rest.json_answer(transcoder.counters())))
+            routes.append(
+                rest.Route(
+                    "GET", "/transcoder/status", "outcomes by rule", lambda: rest.json_answer(transcoder.counters())
+                )
+            )
         if self.tuner is not None:
             tuner = self.tuner
-            routes.append(rest.Route("GET", "/associations/status", "DICOM sockets watched", lambda: rest.json_answer(tuner.status())))
+            routes.append(
+                rest.Route(
+                    "GET", "/associations/status", "DICOM sockets watched", lambda: rest.json_answer(tuner.status())
+                )
+            )
         if self.recorder is not None and self.exposition is not None:
             routes += self._timing_routes(self.recorder, self.exposition)
         return routes
@@ -147,10 +176,17 @@ class Bundle:
             return rest.json_answer(worker.status())
 
         return [
-            rest.Route("GET", "/deferred-delete/status", "pending deletions", lambda: rest.json_answer(worker.status())),
+            rest.Route(
+                "GET", "/deferred-delete/status", "pending deletions", lambda: rest.json_answer(worker.status())
+            ),
             rest.Route("POST", "/deferred-delete/pause", "stop deleting, survives restarts", lambda: act(worker.pause)),
             rest.Route("POST", "/deferred-delete/resume", "delete again", lambda: act(worker.resume)),
-            rest.Route("GET", "/plugins/delayed-deletion/status", "as the C++ DelayedDeletion plugin answers", self._delayed_deletion_status),
+            rest.Route(
+                "GET",
+                "/plugins/delayed-deletion/status",
+                "as the C++ DelayedDeletion plugin answers",
+                lambda: self._delayed_deletion_status(worker),
+            ),
         ]
 
     def _timing_routes(self, recorder: Recorder, exposition: Exposition) -> list[rest.Route]:
@@ -159,9 +195,15 @@ class Bundle:
             return rest.json_answer({})
 
         return [
-            rest.Route("GET", "/timing/stages", "stages of ingest by protocol", lambda: rest.json_answer(recorder.snapshot())),
-            rest.Route("GET", "/timing/slowest", "the slowest recent instances", lambda: rest.json_answer(recorder.slowest())),
-            rest.Route("GET", "/timing/metrics", "Prometheus text", lambda: rest.Answer(exposition.render(), rest.PROMETHEUS)),
+            rest.Route(
+                "GET", "/timing/stages", "stages of ingest by protocol", lambda: rest.json_answer(recorder.snapshot())
+            ),
+            rest.Route(
+                "GET", "/timing/slowest", "the slowest recent instances", lambda: rest.json_answer(recorder.slowest())
+            ),
+            rest.Route(
+                "GET", "/timing/metrics", "Prometheus text", lambda: rest.Answer(exposition.render(), CONTENT_TYPE)
+            ),
             rest.Route("POST", "/timing/reset", "forget what was measured", reset),
         ]
 
@@ -174,14 +216,13 @@ class Bundle:
             }
         )
 
-    def _delayed_deletion_status(self) -> rest.Answer:
+    def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:
         """What monitoring written for the C++ plugin reads; the identifier needs an SDK of Orthanc 1.11.1 or later."""
-        assert self.worker is not None
         identify = getattr(self.sdk, "GetDatabaseServerIdentifier", None)
-        status = self.worker.status()
+        status = worker.status()
         return rest.json_answer(
             {
                 "DatabaseServerIdentifier": identify() if identify is not None else "",
-                "FilesPendingDeletion": status.pending + status.claimed + status.failed,
+                "FilesPendingDeletion": status.pending + status.claimed + status.failed + status.unrecorded,
             }
         )

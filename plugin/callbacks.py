@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class StorageRefusal(Exception):
+class StorageRefusedError(Exception):
     """An attachment could not be written or read; Orthanc answers its client with an error and keeps nothing."""
 
 
@@ -48,12 +48,14 @@ class IngestCallbacks:
         self._tuner = tuner
         self._clock_ns = clock_ns
         origins = sdk.InstanceOrigin
-        # Integers: the enumerations of the SDK arrive as such in callbacks.
-        self._protocols = {
-            int(origins.DICOM_PROTOCOL): "cstore",
-            int(origins.REST_API): "http",
-            int(origins.PLUGIN): "job",
-            int(origins.LUA): "job",
+        # Integers: the enumerations of the SDK arrive as such in callbacks. First what transcoding rules call an origin, then what
+        # stage timing calls its protocol.
+        self._origins = {
+            int(origins.DICOM_PROTOCOL): ("cstore", "cstore"),
+            int(origins.REST_API): ("http", "http"),
+            int(origins.WEB_DAV): ("webdav", "http"),
+            int(origins.PLUGIN): ("plugin", "job"),
+            int(origins.LUA): ("lua", "job"),
         }
         actions = sdk.ReceivedInstanceAction
         self._keep: tuple[int, None] = (int(actions.KEEP_AS_IS), None)
@@ -62,12 +64,12 @@ class IngestCallbacks:
     def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
         """ReceivedInstance: the instance as it is to be stored. The core lets one thread in at a time."""
         try:
-            protocol = self._protocols.get(origin, "other")
+            source, protocol = self._origins.get(origin, ("unknown", "other"))
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
             answer = self._keep
             if self._transcoder is not None:
-                outcome = self._transcoder.transcode(dicom, protocol)
+                outcome = self._transcoder.transcode(dicom, source)
                 if outcome.transcoded and outcome.dicom is not None:
                     answer = (self._modify, outcome.dicom)  # type: ignore[assignment]
             if self._recorder is not None:
@@ -111,13 +113,13 @@ class StorageCallbacks:
         """Stores one attachment, on the instance's thread.
 
         Raises:
-            StorageRefusal: it could not be written; Orthanc refuses the instance.
+            StorageRefusedError: it could not be written; Orthanc refuses the instance.
         """
         failure = self._create(attachment_uuid, content_type, content)
         # The traceback keeps this frame: without the attachment it is a few hundred bytes.
         del content
         if failure:
-            raise StorageRefusal(failure)
+            raise StorageRefusedError(failure)
 
     def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
         recorder = self._recorder
@@ -125,7 +127,7 @@ class StorageCallbacks:
             recorder.write_started(len(content))
         try:
             self._area.create(attachment_uuid, content_type, content)
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusal carries
+        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
             if recorder is not None:
                 recorder.write_ended(failed=True)
             return one_line(error)
@@ -137,17 +139,17 @@ class StorageCallbacks:
         """The attachment's exact bytes.
 
         Raises:
-            StorageRefusal: it is missing or cannot be read.
+            StorageRefusedError: it is missing or cannot be read.
         """
         content, failure = self._read(attachment_uuid, content_type)
         if failure:
-            raise StorageRefusal(failure)
+            raise StorageRefusedError(failure)
         return content
 
     def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
         try:
             return self._area.read(attachment_uuid, content_type), ""
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusal carries
+        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
             return b"", one_line(error)
 
     def remove(self, attachment_uuid: str, content_type: int) -> None:

@@ -49,6 +49,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     core: CoreSettings
     folder: Path
+    document: dict[str, Any]
     deferred_delete: deferred_delete_settings.Settings | None = None
     ingest_transcoder: transcoder_settings.Settings | None = None
     stage_timing: timing_settings.Settings | None = None
@@ -67,7 +68,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def ledger_path(self) -> Path:
         """The ledger of pending deletions: as configured, or beside Orthanc's own index."""
         assert self.deferred_delete is not None
-        return self.resolve(self.deferred_delete.path) if self.deferred_delete.path else self.storage_root / "deferred-deletions.db"
+        return (
+            self.resolve(self.deferred_delete.path)
+            if self.deferred_delete.path
+            else self.storage_root / "deferred-deletions.db"
+        )
 
     @property
     def enabled(self) -> list[str]:
@@ -76,12 +81,29 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name, value in zip(SECTIONS, values, strict=True) if value is not None]
 
 
-def parse(text: str, configuration_path: str) -> Configuration:
+def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
+    """The folder that relative paths of the configuration belong to, as the core resolves them.
+
+    Args:
+        configuration_path: the SDK's GetConfigurationPath. For a folder, as Debian's service gives one, it names the folder's
+            *parent* (or the folder, if it was given with a slash at its end), so that it tells nothing.
+        arguments: Orthanc's command line without the program's name.
+    """
+    path = Path(configuration_path).absolute()
+    if configuration_path and path.is_file():
+        return path.parent
+    folders = [
+        Path(argument).absolute() for argument in arguments if not argument.startswith("-") and Path(argument).is_dir()
+    ]
+    return folders[-1] if folders else Path.cwd()
+
+
+def parse(text: str, folder: Path) -> Configuration:
     """Reads Orthanc's whole configuration as its SDK gives it.
 
     Args:
         text: JSON, all files of the configuration merged, without comments.
-        configuration_path: the file or folder that Orthanc was started with; empty where there was none.
+        folder: what relative paths belong to, see `configuration_folder`.
 
     Raises:
         ConfigurationError: an unknown key, a wrong type, a bad value, or two sections that exclude each other.
@@ -94,10 +116,10 @@ def parse(text: str, configuration_path: str) -> Configuration:
     transcoder = sections["IngestTranscoder"]
     if transcoder is not None:
         _check_transcoder(core, transcoder)
-    path = Path(configuration_path).absolute()
     return Configuration(
         core=core,
-        folder=path if path.is_dir() else path.parent,
+        document=document,
+        folder=folder,
         deferred_delete=deferred_delete,
         ingest_transcoder=transcoder,
         stage_timing=sections["StageTiming"],
@@ -141,7 +163,7 @@ def _convert(section: str, value: Any, kind: type[Any]) -> Any:
 
 
 def _explain(section: str, value: Any, kind: type[Any], message: str) -> str:
-    """msgspec's message as key, value, what is expected, the nearest known key."""
+    """Msgspec's message as key, value, what is expected, the nearest known key."""
     unknown = _UNKNOWN_FIELD.match(message)
     if unknown:
         key = unknown["key"]

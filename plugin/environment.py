@@ -10,7 +10,7 @@ from pathlib import Path
 _PROBES = ("msgspec", "numpy", "pydicom")
 
 
-class EnvironmentRefusal(Exception):
+class EnvironmentRefusedError(Exception):
     """The bundle's environment is missing, broken, or was made for another Python; the message is one line."""
 
 
@@ -22,7 +22,7 @@ def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
         version: (major, minor) of the Python embedded in Orthanc.
 
     Raises:
-        EnvironmentRefusal: there is none, or only one for another Python.
+        EnvironmentRefusedError: there is none, or only one for another Python.
     """
     folder = bundle / "env" / "lib" / f"python{version[0]}.{version[1]}" / "site-packages"
     if folder.is_dir():
@@ -30,18 +30,20 @@ def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
     embedded = f"Python {version[0]}.{version[1]}"
     others = sorted(path.parent.name.removeprefix("python") for path in bundle.glob("env/lib/python*/site-packages"))
     if others:
-        raise EnvironmentRefusal(
+        raise EnvironmentRefusedError(
             f"{bundle / 'env'} was made for Python {', '.join(others)}, but this Orthanc embeds {embedded}: "
             "run 'make setup' in the bundle's folder on this machine"
         )
-    raise EnvironmentRefusal(f"no libraries for {embedded} in {bundle / 'env'}: run 'make setup' in the bundle's folder")
+    raise EnvironmentRefusedError(
+        f"no libraries for {embedded} in {bundle / 'env'}: run 'make setup' in the bundle's folder"
+    )
 
 
 def activate(bundle: Path) -> None:
     """Puts the bundle's libraries before the system's on `sys.path` and checks that they load.
 
     Raises:
-        EnvironmentRefusal: see `site_packages`; or a library does not import.
+        EnvironmentRefusedError: see `site_packages`; or a library does not import.
     """
     folder = site_packages(bundle, (sys.version_info.major, sys.version_info.minor))
     if str(folder) not in sys.path:
@@ -51,4 +53,6 @@ def activate(bundle: Path) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise EnvironmentRefusal(f"cannot import {name} from {folder}: {error}: run 'make setup' again") from None
+            raise EnvironmentRefusedError(
+                f"cannot import {name} from {folder}: {error}: run 'make setup' again"
+            ) from None

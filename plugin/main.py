@@ -21,17 +21,19 @@ def load() -> str:
     try:
         environment.activate(BUNDLE)
         # Only now are the libraries there.
+        from deferred_delete import DeferredDeleteError
         from plugin import logs
         from plugin.bundle import Bundle
         from plugin.callbacks import one_line
-        from plugin.config import ConfigurationError, parse
-        from deferred_delete import LedgerError
-    except (environment.EnvironmentRefusal, ImportError) as error:
+        from plugin.config import ConfigurationError, configuration_folder, parse
+    except (environment.EnvironmentRefusedError, ImportError) as error:
         return str(error)
     logs.install(orthanc)
     try:
-        Bundle(orthanc, parse(orthanc.GetConfiguration(), orthanc.GetConfigurationPath())).register()
-    except (ConfigurationError, LedgerError, OSError) as error:
+        arguments = [orthanc.GetCommandLineArgument(index) for index in range(orthanc.GetCommandLineArgumentsCount())]
+        folder = configuration_folder(orthanc.GetConfigurationPath(), arguments)
+        Bundle(orthanc, parse(orthanc.GetConfiguration(), folder)).register()
+    except (ConfigurationError, DeferredDeleteError, OSError, RuntimeError) as error:
         return one_line(error)
     return ""
 

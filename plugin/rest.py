@@ -14,7 +14,6 @@ from .callbacks import one_line
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Answer(NamedTuple):
@@ -45,16 +44,12 @@ def register(sdk: ModuleType, routes: list[Route]) -> None:
     """Registers each path once; another method than the route's is answered with 405."""
     for path in sorted({route.path for route in routes}):
         methods = {route.method: route.handler for route in routes if route.path == path}
-        sdk.RegisterRestCallback(path, _callback(sdk, path, methods))
+        sdk.RegisterRestCallback(path, _callback(path, methods))
 
 
-def _callback(sdk: ModuleType, path: str, methods: dict[str, Callable[[], Answer]]) -> Callable[..., None]:
-    names = {int(getattr(sdk.HttpMethod, name)): name for name in ("GET", "POST", "PUT", "DELETE")}
-
+def _callback(path: str, methods: dict[str, Callable[[], Answer]]) -> Callable[..., None]:
     def answer(output: Any, _uri: str, **request: Any) -> None:
-        # 4.0 gives the method as the enumeration's number, later versions as its name; both are looked up.
-        method = request.get("method")
-        handler = methods.get(names.get(method, str(method)) if isinstance(method, int) else str(method))
+        handler = methods.get(str(request.get("method")))
         if handler is None:
             output.SendMethodNotAllowed(",".join(sorted(methods)))
             return

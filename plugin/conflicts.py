@@ -1,0 +1,41 @@
+"""Other plugins of the same Orthanc that would take our place without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+# C++ plugins that register a storage area by their mere presence unless their section says otherwise, and that section.
+# The core takes the first storage area and only logs that it refused the second: ours would never be called.
+STORAGE_PLUGINS = {"libDelayedDeletion.so": "DelayedDeletion", "libAdvancedStorage.so": "AdvancedStorage"}
+MAPS = Path("/proc/self/maps")
+
+
+def loaded_libraries(maps: Path = MAPS) -> set[str]:
+    """File names of the shared libraries in this process, without version suffixes; empty where the system cannot tell."""
+    try:
+        lines = maps.read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    names = {
+        Path(line.split(maxsplit=5)[5]).name for line in lines if line.count("/") and len(line.split(maxsplit=5)) == 6
+    }
+    return {name.partition(".so")[0] + ".so" for name in names if ".so" in name}
+
+
+def storage_conflict(document: dict[str, Any], libraries: set[str]) -> str:
+    """One line if another plugin owns the storage area, else empty.
+
+    Args:
+        document: Orthanc's whole configuration.
+        libraries: as `loaded_libraries` gives them.
+    """
+    for library, section in STORAGE_PLUGINS.items():
+        settings = document.get(section, {})
+        enabled = settings.get("Enable", True) if isinstance(settings, dict) else True
+        if library in libraries and enabled:
+            return (
+                f"{section}.Enable: true: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
+                f'expected one of both: add "{section}": {{"Enable": false}}, or leave {library} out of "Plugins"'
+            )
+    return ""

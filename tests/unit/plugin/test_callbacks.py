@@ -1,0 +1,75 @@
+"""What the callbacks answer when a core fails, which a healthy server does not show."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from plugin.callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks, StorageRefusedError
+from tests.stub_orthanc import StubOrthanc
+
+
+class Raising:
+    """Any method of it raises."""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: object, **__: object) -> None:
+            raise RuntimeError(f"{name}\nfailed")
+
+        return call
+
+
+KEEP, MODIFY, CSTORE = 1, 2, 2
+
+
+def ingest(**parts: Any) -> IngestCallbacks:
+    given = {"transcoder": None, "recorder": None, "tuner": None} | parts
+    return IngestCallbacks(StubOrthanc(), clock_ns=lambda: 0, **given)
+
+
+def test_an_instance_is_kept_when_the_transcoder_or_the_recorder_fails() -> None:
+    assert ingest(transcoder=Raising()).received(b"dicom", CSTORE) == (KEEP, None)
+    assert ingest(recorder=Raising()).received(b"dicom", CSTORE) == (KEEP, None)
+    ingest(recorder=Raising()).stored(object(), "id")
+
+
+def test_only_a_transcoded_instance_is_handed_back() -> None:
+    kept = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=False, dicom=None))
+    changed = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=True, dicom=b"smaller"))
+    assert ingest(transcoder=kept).received(b"dicom", CSTORE) == (KEEP, None)
+    assert ingest(transcoder=changed).received(b"dicom", CSTORE) == (MODIFY, b"smaller")
+
+
+def test_a_refused_write_is_one_line_and_does_not_keep_the_attachment() -> None:
+    events: list[Any] = []
+    recorder: Any = SimpleNamespace(write_started=events.append, write_ended=lambda failed=False: events.append(failed))
+    callbacks = StorageCallbacks(Raising(), recorder)  # type: ignore[arg-type]
+    with pytest.raises(StorageRefusedError) as caught:
+        callbacks.create("uuid", 1, b"content" * 100)
+    assert str(caught.value) == "create failed"
+    assert events == [700, True]
+    frame = caught.traceback[-1].frame.f_locals
+    assert "content" not in frame
+
+
+def test_a_refused_read_is_one_line() -> None:
+    with pytest.raises(StorageRefusedError, match=r"^read failed$"):
+        StorageCallbacks(Raising(), None).read("uuid", 1)  # type: ignore[arg-type]
+
+
+def test_remove_never_raises_into_the_core() -> None:
+    StorageCallbacks(Raising(), None).remove("uuid", 1)  # type: ignore[arg-type]
+
+
+def test_started_and_stopped_are_told_apart_and_never_raise() -> None:
+    seen: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    changed = ChangeCallback(StubOrthanc(), lambda: seen.append("started"), fail)
+    for change in (3, 10, 11):
+        changed(change, 0, "")
+    assert seen == ["started"]

@@ -1,0 +1,115 @@
+"""orthanc.json in, typed sections or one line out. What a live Orthanc does with the line: tests/integration/test_configuration.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin.config import Configuration, ConfigurationError, configuration_folder, parse
+
+
+def read(document: dict[str, Any]) -> Configuration:
+    return parse(json.dumps(document), Path("/etc/orthanc"))
+
+
+def test_absent_sections_are_off_and_present_ones_are_on() -> None:
+    configuration = read({"StageTiming": {}, "DicomAssociations": {"Enable": False}, "Name": "archive"})
+    assert configuration.enabled == ["StageTiming"]
+
+
+def test_orthancs_own_options_are_read_with_orthancs_defaults() -> None:
+    core = read({}).core
+    assert (core.storage_directory, core.sync_storage_area, core.dicom_port) == ("OrthancStorage", True, 4242)
+    core = read({"StorageDirectory": "/archive", "SyncStorageArea": False, "DicomPort": 104, "SomethingElse": [1]}).core
+    assert (core.storage_directory, core.sync_storage_area, core.dicom_port) == ("/archive", False, 104)
+
+
+def test_relative_paths_belong_to_the_configuration_s_folder() -> None:
+    document = {"StorageDirectory": "db", "DeferredDelete": {"Path": "ledger.db"}}
+    assert read(document).storage_root == Path("/etc/orthanc/db")
+    assert read(document).ledger_path == Path("/etc/orthanc/ledger.db")
+    assert read({"StorageDirectory": "/archive", "DeferredDelete": {}}).ledger_path == Path(
+        "/archive/deferred-deletions.db"
+    )
+
+
+def test_the_configuration_s_folder_is_the_one_that_the_core_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "etc" / "orthanc"
+    folder.mkdir(parents=True)
+    (folder / "orthanc.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    # A file: the SDK names it.
+    assert configuration_folder(str(folder / "orthanc.json"), ["--verbose", "etc/orthanc/orthanc.json"]) == folder
+    # A folder, as Debian's service gives it: the SDK names its parent, the core means the folder.
+    assert configuration_folder(str(folder.parent), ["--logdir=/var/log/orthanc", str(folder)]) == folder
+    # With a slash at its end the SDK names the folder itself.
+    assert configuration_folder(str(folder), ["etc/orthanc/", "--verbose"]) == folder
+    # No configuration at all: the working directory.
+    assert configuration_folder("", []) == tmp_path
+
+
+def test_the_cpp_plugin_s_section_is_on_unless_it_says_otherwise_as_there() -> None:
+    assert read({"DelayedDeletion": {}}).enabled == ["DeferredDelete"]
+
+
+def test_the_cpp_plugin_s_section_is_understood() -> None:
+    configuration = read({"DelayedDeletion": {"Enable": True, "ThrottleDelayMs": 20, "Path": "/var/lib/pending.db"}})
+    settings = configuration.deferred_delete
+    assert settings is not None
+    assert (settings.grace_period, settings.throttle_delay_ms) == (0, 20)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"DelayedDeletion": {"Enable": False}},
+        # Ours has the last word where both are there.
+        {"DelayedDeletion": {"Enable": True}, "DeferredDelete": {"Enable": False}},
+    ],
+)
+def test_the_cpp_plugin_s_section_turns_nothing_on_by_itself(document: dict[str, Any]) -> None:
+    assert read(document).deferred_delete is None
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [
+        (
+            {"DeferredDelete": {"graceperiod": 1}},
+            "DeferredDelete.graceperiod: unknown key: did you mean 'GracePeriod'?",
+        ),
+        ({"StageTiming": {"Xyzzy": 1}}, "StageTiming.Xyzzy: unknown key: expected one of"),
+        ({"DeferredDelete": []}, "DeferredDelete: []: expected object, got array"),
+        ({"DeferredDelete": {"Enable": "yes"}}, 'DeferredDelete.Enable: "yes": expected bool, got str'),
+        ({"DicomPort": "104"}, 'DicomPort: "104": expected int, got str'),
+        (
+            {"DelayedDeletion": {"Enable": True, "Throttle": 1}},
+            "DelayedDeletion.Throttle: unknown key: did you mean 'ThrottleDelayMs'?",
+        ),
+        ({"IngestTranscoders": {}}, "IngestTranscoders: unknown section: did you mean 'IngestTranscoder'?"),
+        (
+            {"IngestTranscoder": {"Rules": [{"Action": "Keep"}, {"Action": 5}]}},
+            "IngestTranscoder.Rules[1].Action: 5: expected str, got int",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_key_value_and_expectation(document: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(document)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_orthancs_own_keys_are_no_misspelling_of_ours() -> None:
+    assert read({"IngestTranscoding": "1.2.840.10008.1.2.4.70", "IngestTranscodingOfCompressed": True}).enabled == []
+
+
+def test_a_long_value_does_not_flood_the_log() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read({"DeferredDelete": {"Enable": "x" * 100_000}})
+    assert len(str(caught.value)) < 300
