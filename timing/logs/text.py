@@ -1,0 +1,110 @@
+"""A log report for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..snapshot import StageSnapshot
+from ..table import milliseconds
+from .report import LoggedProtocol, LogReport, counted
+
+_NAMES = {"http": "HTTP", "cstore": "C-STORE"}
+_BESIDE = {
+    "gap": "gap between instances",
+    "answer": "compressed answer, at most",
+    "new_instance_change": "change NewInstance",
+    "other_change": "other changes",
+}
+# Count, what it says of the log.
+_TROUBLES = (
+    ("damaged", "damaged lines left out"),
+    ("clock jumps", "clock jumps"),
+    ("out of order", "instances with lines out of order, left out"),
+    ("stored without a beginning", "instances whose beginning is not in the log"),
+    ("files that end early", "files that end early"),
+    ("restarts", "starts of Orthanc"),
+    ("open at the end", "instances under way at the end"),
+)
+
+
+def render(report: LogReport) -> Group:
+    """Return the report as tables and sentences, at most 80 columns wide."""
+    return Group(*_parts(report))
+
+
+def _parts(report: LogReport) -> Iterator[RenderableType]:
+    yield Text(_about_lines(report))
+    if not report.protocols:
+        yield Text("No stored instance was found. Orthanc must run with --verbose or --trace.")
+    for protocol in report.protocols:
+        yield Text()
+        yield _stage_table(protocol) if protocol.stages else Text(_title(protocol))
+        if protocol.beside:
+            yield _beside_table(protocol)
+    if report.slowest:
+        yield Text()
+        yield _slowest_table(report)
+    yield Text("\nWhat stands out")
+    if not report.findings:
+        yield Text("  Nothing.")
+    advised: set[str] = set()
+    for finding in report.findings:
+        yield Text(f"{'*' if finding.kind == 'problem' else '-'} {finding.text}")
+        if finding.advice:
+            yield Text("  -> As above." if finding.advice in advised else f"  -> {finding.advice}", style="dim")
+            advised.add(finding.advice)
+
+
+def _about_lines(report: LogReport) -> str:
+    counts = report.counts
+    troubles = [f"{counts[name]:,} {text}" for name, text in _TROUBLES if counted(counts, name)]
+    return "; ".join([f"{counted(counts, 'lines'):,} lines, {counted(counts, 'records'):,} records", *troubles])
+
+
+def _title(protocol: LoggedProtocol) -> str:
+    notes = ((protocol.overlapped, "at once with others"), (protocol.unfinished, "never stored"))
+    name = _NAMES.get(protocol.protocol, protocol.protocol)
+    return ", ".join(
+        [f"{name}: {protocol.instances:,} instances", *(f"{count:,} {text}" for count, text in notes if count)]
+    )
+
+
+def _stage_table(protocol: LoggedProtocol) -> Table:
+    table = _table(_title(protocol), "stage")
+    for stage in protocol.stages:
+        table.add_row(*_row(stage, stage.stage), f"{stage.share:.1%}", style="bold" if stage.stage == "total" else None)
+    return table
+
+
+def _beside_table(protocol: LoggedProtocol) -> Table:
+    table = _table("", "beside the stages", share=False)
+    for entry in protocol.beside:
+        table.add_row(*_row(entry, _BESIDE[entry.stage]))
+    return table
+
+
+def _table(title: str, first: str, *, share: bool = True) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    table.add_column(first)
+    for heading in ("count", "p50 ms", "p90 ms", "p99 ms", "max ms", *(["share"] if share else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _row(stage: StageSnapshot, name: str) -> list[str]:
+    durations = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
+    return [name, f"{stage.count:,}", *map(milliseconds, durations)]
+
+
+def _slowest_table(report: LogReport) -> Table:
+    table = Table(title="Slowest instances", title_justify="left")
+    table.add_column("began at", no_wrap=True)
+    table.add_column("over", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("stages, ms")
+    for slow in report.slowest:
+        parts = " ".join(f"{name} {milliseconds(value)}" for name, value in slow.stages.items())
+        table.add_row(slow.at, _NAMES.get(slow.protocol, slow.protocol), milliseconds(slow.total_ms), parts)
+    return table
