@@ -68,12 +68,14 @@ class IngestCallbacks:
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
             answer = self._keep
+            reason = ""
             if self._transcoder is not None:
                 outcome = self._transcoder.transcode(dicom, source)
+                reason = str(outcome.reason)
                 if outcome.transcoded and outcome.dicom is not None:
                     answer = (self._modify, outcome.dicom)  # type: ignore[assignment]
             if self._recorder is not None:
-                self._recorder.transcoded()
+                self._recorder.transcoded(reason)
             return answer
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the instance as received is the right answer
             logger.error("received instance kept as it is: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
@@ -88,11 +90,11 @@ class IngestCallbacks:
         else:
             recorder.received(protocol, size_bytes, waited_ns=times.waited_ns, receiving_ns=times.receiving_ns)
 
-    def stored(self, _instance: object, _orthanc_id: str) -> None:
+    def stored(self, _instance: object, orthanc_id: str) -> None:
         """OnStoredInstance: the index transaction is done."""
         try:
             if self._recorder is not None:
-                self._recorder.committed()
+                self._recorder.committed(orthanc_id)
         except Exception as error:  # noqa: BLE001 - timing never costs an instance
             logger.error("stage timing lost an instance: %s: %s", type(error).__name__, error)  # noqa: TRY400
 
@@ -124,7 +126,7 @@ class StorageCallbacks:
     def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
         recorder = self._recorder
         if recorder is not None:
-            recorder.write_started(len(content))
+            recorder.write_started(len(content), attachment_uuid)
         try:
             self._area.create(attachment_uuid, content_type, content)
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
@@ -154,6 +156,11 @@ class StorageCallbacks:
 
     def remove(self, attachment_uuid: str, content_type: int) -> None:
         """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
+        try:
+            if self._recorder is not None:
+                self._recorder.removed(attachment_uuid)
+        except Exception as error:  # noqa: BLE001 - timing never costs a deletion
+            logger.error("stage timing: %s", one_line(error))  # noqa: TRY400
         try:
             self._area.remove(attachment_uuid, content_type)
         except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file

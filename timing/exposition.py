@@ -97,11 +97,8 @@ _TALLIES: Final = (
     ("instances", "ingest_instances", "Instances stored."),
     ("size_bytes", "ingest_received_bytes", "Size, as received, of the instances stored."),
     ("written_bytes", "ingest_written_bytes", "Bytes the storage area wrote for the instances stored."),
-    (
-        "unfinished",
-        "ingest_unfinished_instances",
-        "Instances received that were never stored: refused, duplicate or failed.",
-    ),
+    ("duplicates", "ingest_duplicate_instances", "Instances received that the archive had already."),
+    ("unfinished", "ingest_unfinished_instances", "Instances received that were never stored: refused or failed."),
     ("failed_writes", "ingest_failed_writes", "Writes to the storage area that failed."),
 )
 # Attribute of the oddities, metric, help.

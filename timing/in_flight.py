@@ -7,6 +7,8 @@ class InFlight:
     """The events seen so far of the instance that one thread is storing; times are in nanoseconds of one monotonic clock."""
 
     __slots__ = (
+        "attachments",
+        "duplicate",
         "first_write_ns",
         "last_event_ns",
         "last_write_ns",
@@ -36,9 +38,12 @@ class InFlight:
         self.writes = 0
         self.written_bytes = 0
         self.outcome = ""
+        self.attachments: list[str] = []
+        self.duplicate = False
 
-    def begin_write(self, size_bytes: int, now_ns: int) -> None:
-        """Note that the storage area was asked to write `size_bytes`."""
+    def begin_write(self, size_bytes: int, now_ns: int, attachment_uuid: str) -> None:
+        """Note that the storage area was asked to write `size_bytes` as `attachment_uuid`."""
+        self.attachments.append(attachment_uuid)
         self.last_event_ns = now_ns
         self.writing = True
         self.writes += 1

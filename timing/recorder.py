@@ -100,8 +100,13 @@ class Recorder:
         instance.last_event_ns = instance.transcoded_ns = now_ns
         instance.outcome = outcome[:_OUTCOME_LENGTH]
 
-    def write_started(self, size_bytes: int) -> None:
-        """Note that the storage area was asked to write `size_bytes`; an image is written twice, as attachments 1 and 3."""
+    def write_started(self, size_bytes: int, attachment_uuid: str = "") -> None:
+        """Note that the storage area was asked to write `size_bytes`; an image is written twice, as attachments 1 and 3.
+
+        Args:
+            size_bytes: size of the attachment.
+            attachment_uuid: tells `removed` which instance it belongs to.
+        """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
         if instance is None or _is_another_write(instance, now_ns):
@@ -111,7 +116,7 @@ class Recorder:
             self._begin(instance)
         if instance.writing:
             self._count_out_of_order()
-        instance.begin_write(size_bytes, now_ns)
+        instance.begin_write(size_bytes, now_ns, attachment_uuid)
 
     def write_ended(self, *, failed: bool = False) -> None:
         """Note that the write under way on this thread has ended; a failed one ends its instance too."""
@@ -127,6 +132,16 @@ class Recorder:
             with self._lock:
                 self._abandon(get_ident())
 
+    def removed(self, attachment_uuid: str) -> None:
+        """Note that the storage area was asked to remove an attachment.
+
+        One that this thread's own instance has just written means that the archive had the instance already: Orthanc takes its new
+        attachments away again, and still calls what `committed` stands for (ServerContext's StoreStatus_AlreadyStored).
+        """
+        instance = self._in_flight.get(get_ident())
+        if instance is not None and attachment_uuid in instance.attachments:
+            instance.duplicate = True
+
     def committed(self, orthanc_id: str = "") -> None:
         """Note that the index transaction is done; `orthanc_id` names the instance among the slowest."""
         now_ns = self._clock()
@@ -135,6 +150,8 @@ class Recorder:
             instance = self._in_flight.pop(get_ident(), None)
             if instance is None:
                 self._totals.tally(stages.UNSEEN).instances += 1
+            elif instance.duplicate:
+                self._totals.tally(instance.protocol).duplicates += 1
             else:
                 self._totals.finish(instance, now_ns, finished_at, orthanc_id)
 
@@ -226,6 +243,7 @@ class Recorder:
             instances=tally.instances,
             bytes=tally.size_bytes,
             written_bytes=tally.written_bytes,
+            duplicates=tally.duplicates,
             unfinished=tally.unfinished,
             failed_writes=tally.failed_writes,
             stages=stage_snapshots(summaries),

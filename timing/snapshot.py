@@ -22,12 +22,17 @@ class StageSnapshot(msgspec.Struct, frozen=True):
 
 
 class ProtocolSnapshot(msgspec.Struct, frozen=True):
-    """What came in over one protocol. `bytes` counts stored instances as received, `written_bytes` what the storage area wrote for them."""
+    """What came in over one protocol.
+
+    `bytes` counts stored instances as received, `written_bytes` what the storage area wrote for them. `duplicates` came although
+    the archive had them, and were not stored again; only a storage area of ours can tell.
+    """
 
     protocol: str
     instances: int
     bytes: int
     written_bytes: int
+    duplicates: int
     unfinished: int
     failed_writes: int
     stages: list[StageSnapshot]

@@ -60,6 +60,7 @@ def _caption(protocol: ProtocolSnapshot) -> str | None:
     notes = [
         f"{count:,} {what}"
         for count, what in (
+            (protocol.duplicates, "there already"),
             (protocol.unfinished, "received and never stored"),
             (protocol.failed_writes, "failed writes"),
         )

@@ -12,10 +12,12 @@ from .slowest import Finished, SlowestRing, work_of
 class Tally:
     """Counters of one protocol; sizes in bytes."""
 
-    __slots__ = ("failed_writes", "instances", "size_bytes", "unfinished", "written_bytes")
+    __slots__ = ("duplicates", "failed_writes", "instances", "size_bytes", "unfinished", "written_bytes")
 
     def __init__(self) -> None:
-        self.instances = self.size_bytes = self.written_bytes = self.unfinished = self.failed_writes = 0
+        self.instances = self.size_bytes = self.written_bytes = self.unfinished = self.failed_writes = (
+            self.duplicates
+        ) = 0
 
 
 class Oddities:

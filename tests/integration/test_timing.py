@@ -51,7 +51,8 @@ def test_an_instance_that_is_there_already_is_not_counted_as_stored(
 ) -> None:
     http_upload(server, small_study[:3])
     http_upload(server, small_study[:3])
-    assert protocols(server)["http"]["instances"] == 3
+    seen = protocols(server)["http"]
+    assert (seen["instances"], seen["duplicates"], seen["unfinished"]) == (3, 3, 0)
 
 
 def test_the_exposition_parses_and_holds_every_part_s_numbers(server: OrthancProcess, small_study: list[Path]) -> None:

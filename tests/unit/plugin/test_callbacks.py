@@ -36,20 +36,20 @@ def test_an_instance_is_kept_when_the_transcoder_or_the_recorder_fails() -> None
 
 
 def test_only_a_transcoded_instance_is_handed_back() -> None:
-    kept = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=False, dicom=None))
-    changed = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=True, dicom=b"smaller"))
+    kept = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=False, dicom=None, reason="kept"))
+    changed = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=True, dicom=b"smaller", reason="transcoded"))
     assert ingest(transcoder=kept).received(b"dicom", CSTORE) == (KEEP, None)
     assert ingest(transcoder=changed).received(b"dicom", CSTORE) == (MODIFY, b"smaller")
 
 
 def test_a_refused_write_is_one_line_and_does_not_keep_the_attachment() -> None:
     events: list[Any] = []
-    recorder: Any = SimpleNamespace(write_started=events.append, write_ended=lambda failed=False: events.append(failed))
+    recorder: Any = SimpleNamespace(write_started=lambda *given: events.append(given), write_ended=lambda failed=False: events.append(failed))
     callbacks = StorageCallbacks(Raising(), recorder)  # type: ignore[arg-type]
     with pytest.raises(StorageRefusedError) as caught:
         callbacks.create("uuid", 1, b"content" * 100)
     assert str(caught.value) == "create failed"
-    assert events == [700, True]
+    assert events == [(700, "uuid"), True]
     frame = caught.traceback[-1].frame.f_locals
     assert "content" not in frame
 
@@ -61,6 +61,10 @@ def test_a_refused_read_is_one_line() -> None:
 
 def test_remove_never_raises_into_the_core() -> None:
     StorageCallbacks(Raising(), None).remove("uuid", 1)  # type: ignore[arg-type]
+    removed: list[str] = []
+    area: Any = SimpleNamespace(remove=lambda uuid, _type: removed.append(uuid))
+    StorageCallbacks(area, Raising()).remove("uuid", 1)  # type: ignore[arg-type]
+    assert removed == ["uuid"], "a failing recorder costs no deletion"
 
 
 def test_started_and_stopped_are_told_apart_and_never_raise() -> None:

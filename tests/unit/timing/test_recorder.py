@@ -378,3 +378,29 @@ def test_whatever_the_order_of_events_nothing_raises_and_stages_add_up(events: l
     for entry in snapshot.protocols:
         sums = {stage.stage: stage.mean_ms * stage.count for stage in entry.stages}
         assert sum(value for name, value in sums.items() if name != "total") == pytest.approx(sums.get("total", 0))
+
+
+def test_an_instance_that_the_archive_had_already_is_counted_apart(recorder: Recorder, clock: Clock) -> None:
+    """Orthanc removes the attachments that this thread has just written, and then calls OnStoredInstance all the same."""
+    recorder.received("http", 100)
+    recorder.transcoded()
+    for uuid in ("first", "second"):
+        recorder.write_started(100, uuid)
+        clock.wait_ms(1)
+        recorder.write_ended()
+    recorder.removed("first")
+    recorder.removed("second")
+    recorder.committed()
+    (protocol,) = recorder.snapshot().protocols
+    assert (protocol.instances, protocol.duplicates, protocol.unfinished, protocol.stages) == (0, 1, 0, [])
+
+
+def test_an_overwritten_instance_s_old_attachments_do_not_make_it_a_duplicate(recorder: Recorder) -> None:
+    recorder.received("http", 100)
+    recorder.transcoded()
+    recorder.write_started(100, "new")
+    recorder.write_ended()
+    recorder.removed("old")
+    recorder.committed()
+    (protocol,) = recorder.snapshot().protocols
+    assert (protocol.instances, protocol.duplicates) == (1, 0)
