@@ -142,8 +142,28 @@ def store_over_http(server: OrthancProcess, slices: list[Path], files: list[Path
             done(count)
 
         senders.http_upload(server, slices, progress=progress)
-        senders.http_upload(server, files, progress=progress)
-    report_rate(len(slices) + len(files), slices + files, time.monotonic() - began)
+        refused = upload_real_files(server, files, progress)
+    stored = len(slices) + len(files) - len(refused)
+    report_rate(stored, slices + files, time.monotonic() - began)
+    if refused:
+        say(f"  Orthanc refused {len(refused)} of pydicom's files, which are broken on purpose: {', '.join(refused)}")
+
+
+def upload_real_files(server: OrthancProcess, files: list[Path], progress: Callable[[], None]) -> list[str]:
+    """POST /instances for files some of which no server takes; returns the names of those.
+
+    Raises:
+        StepFailedError: an answer that is neither "stored" nor "this is no DICOM file".
+    """
+    refused = []
+    for path in files:
+        status = server.request("POST", "/instances", path.read_bytes()).status
+        if status == 400:
+            refused.append(path.name)
+        elif status != 200:
+            raise StepFailedError(f"HTTP: {path.name} was answered with status {status}, expected 200 or 400")
+        progress()
+    return refused
 
 
 def report_rate(instances: int, paths: list[Path], seconds: float) -> None:
