@@ -32,7 +32,7 @@ def uuids_of(server: OrthancProcess, orthanc_id: str) -> set[str]:
 
 
 def test_a_kill_right_after_the_delete_forgets_no_file(make_server: ServerFactory, small_study: list[Path]) -> None:
-    server = make_server({"DeferredDelete": {"GracePeriod": 30}})
+    server = make_server({"DeferredDelete": {"GracePeriod": 5}})
     server.start()
     uploaded = http_upload(server, small_study)
     server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")

@@ -1,0 +1,13 @@
+"""Lossless transcoding of DICOM files on their way into an archive.
+
+The package takes the bytes of a DICOM Part 10 file and gives back either the bytes of the same file with its pixel data
+encapsulated (every other element byte for byte as it was), or the reason why the original is to be kept. It knows nothing
+of the server it runs in.
+"""
+
+from .counters import CounterRow
+from .outcome import Outcome, Reason
+from .settings import Rule, Settings, check
+from .transcoder import Transcoder
+
+__all__ = ["CounterRow", "Outcome", "Reason", "Rule", "Settings", "Transcoder", "check"]

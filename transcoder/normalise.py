@@ -1,0 +1,52 @@
+"""Every readable data set brought to the one form the encoder starts from: explicit VR little endian, in memory."""
+
+from __future__ import annotations
+
+import struct
+
+from .explicit import to_explicit
+from .header import PIXEL_DATA, Header, scan
+from .inflate import inflate
+from .outcome import KeptError, Reason
+from .proof import prove_equal
+from .syntaxes import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, IMPLICIT_LITTLE_ENDIAN, READABLE, TRANSFER_SYNTAXES
+
+_KNOWN = frozenset(TRANSFER_SYNTAXES.values())
+
+
+def open_data_set(data_set: memoryview, transfer_syntax: str, maximum_inflated_bytes: int) -> Header:
+    """Scan a data set as it was received; inflated where it is deflated, but implicit VR stays as it is.
+
+    The policy can thus be asked before the work of a conversion is done.
+
+    Raises:
+        KeptError: the syntax is not one to start from, or the data set cannot be read.
+    """
+    if transfer_syntax == EXPLICIT_BIG_ENDIAN:
+        # OW values (overlays, lookup tables, waveforms, private ones) would have to be swapped by guesswork.
+        raise KeptError(Reason.BIG_ENDIAN)
+    if transfer_syntax not in READABLE:
+        known = transfer_syntax in _KNOWN
+        raise KeptError(Reason.COMPRESSED if known else Reason.UNKNOWN_SYNTAX, transfer_syntax)
+    if transfer_syntax == DEFLATED_LITTLE_ENDIAN:
+        data_set = memoryview(inflate(data_set, maximum_inflated_bytes))
+    return scan(data_set, implicit=transfer_syntax == IMPLICIT_LITTLE_ENDIAN)
+
+
+def as_explicit(header: Header) -> Header:
+    """The same data set in explicit VR, proven to say the same.
+
+    Raises:
+        KeptError: it could not be converted, or the proof failed.
+    """
+    if not header.implicit:
+        return header
+    try:
+        explicit = memoryview(to_explicit(header.view))
+    except struct.error:
+        raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
+    prove_equal(header.view, explicit)
+    converted = scan(explicit, implicit=False)
+    if converted.found.keys() != header.found.keys() or PIXEL_DATA not in converted.found:
+        raise KeptError(Reason.CONVERSION, "other elements found after the conversion")
+    return converted

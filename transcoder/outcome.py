@@ -1,0 +1,95 @@
+"""What became of one instance, and every reason there is to keep an original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an instance was transcoded or kept. The text is what counters, logs and pages show."""
+
+    TRANSCODED = "transcoded"
+    # The operator's choice.
+    DISABLED = "kept: disabled"
+    BY_RULE = "kept: by rule"
+    DRY_RUN = "kept: dry run"
+    TOO_SMALL = "kept: below the minimum size"
+    TOO_LARGE = "kept: above the maximum size"
+    # Not ours to touch, and nothing wrong with it.
+    COMPRESSED = "kept: already compressed"
+    BIG_ENDIAN = "kept: big endian"
+    UNKNOWN_SYNTAX = "kept: unknown transfer syntax"
+    DICOMDIR = "kept: DICOMDIR"
+    NO_PIXEL_DATA = "kept: no pixel data"
+    FLOAT_PIXELS = "kept: float pixel data"
+    DIGITALLY_SIGNED = "kept: digitally signed"
+    # The file is not what the standard describes, or not provably so.
+    NOT_DICOM = "kept: not a DICOM file"
+    MALFORMED_META = "kept: malformed file meta information"
+    MALFORMED = "kept: malformed data set"
+    TOO_DEEP = "kept: nested too deeply"
+    TOO_MANY_ELEMENTS = "kept: too many elements"
+    INFLATE = "kept: cannot inflate"
+    CONVERSION = "kept: conversion to explicit VR not proven"
+    # The image cannot be encoded exactly.
+    ATTRIBUTES = "kept: image attributes missing or invalid"
+    BIT_DEPTH = "kept: unsupported bit depth"
+    HIGH_BIT = "kept: high bit is not bits stored - 1"
+    PHOTOMETRIC = "kept: unsupported photometric interpretation"
+    PIXEL_LENGTH = "kept: pixel data length does not match"
+    STRAY_BITS = "kept: bits set above bits stored"
+    OFFSET_TABLE = "kept: would need an extended offset table"
+    # The result was not good enough.
+    NOT_SMALLER = "kept: not smaller"
+    VERIFICATION_FAILED = "kept: verification failed"
+    ENCODER_REFUSED = "kept: encoder refused"
+    ERROR = "kept: error"
+
+
+WORTH_A_WARNING = frozenset(
+    {Reason.VERIFICATION_FAILED, Reason.ENCODER_REFUSED, Reason.CONVERSION, Reason.TOO_DEEP, Reason.ERROR}
+)
+"""Reasons that should not happen with good files and good codecs, so an operator should hear of them."""
+
+
+class KeptError(Exception):
+    """The original is to be kept, and this is why. Never leaves the package."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one instance.
+
+    Attributes:
+        transcoded: whether ``dicom`` is to be stored instead of the original.
+        dicom: the new file when transcoded, else None.
+        reason: why.
+        detail: one line for a person; empty where the reason says it all.
+        rule: name of the rule that decided, ``Default`` for the default, empty when none was asked.
+        source_syntax: transfer syntax UID received, empty when unreadable.
+        target_syntax: transfer syntax UID the rule asked for, empty when it said Keep or none was asked.
+        bytes_in: size of the file received.
+        bytes_out: size of the file to be stored; in a dry run, the size it would have had.
+        scan_ns: reading the header, and making it explicit little endian where it was not.
+        encode_ns: checking and encoding pixels, and building the new file.
+        verify_ns: decoding and comparing.
+    """
+
+    transcoded: bool
+    dicom: bytes | None
+    reason: Reason
+    detail: str = ""
+    rule: str = ""
+    source_syntax: str = ""
+    target_syntax: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    scan_ns: int = 0
+    encode_ns: int = 0
+    verify_ns: int = 0

@@ -1,0 +1,74 @@
+"""The new file: what was received up to the pixel data, the encoded frames, what followed (PS3.5 A.4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import accumulate
+
+from .elements import UNDEFINED
+from .filemeta import FileMeta, with_transfer_syntax
+from .header import PIXEL_DATA, PIXEL_GROUP_LENGTH, PLANAR_CONFIGURATION, Header
+from .outcome import KeptError, Reason
+from .syntaxes import Target
+
+_PIXEL_DATA_HEADER = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED)
+_ITEM = struct.Struct("<HHL")
+_END_OF_SEQUENCE = _ITEM.pack(0xFFFE, 0xE0DD, 0)
+_LARGEST_OFFSET = 0xFFFFFFFF
+
+
+def encapsulated(fragments: Sequence[bytes]) -> list[bytes]:
+    """Pixel Data with one fragment per frame and a basic offset table (PS3.5 A.4, table A.4-2).
+
+    Raises:
+        KeptError: offsets do not fit 32 bits, which would ask for an extended offset table.
+    """
+    sizes = [8 + len(fragment) + len(fragment) % 2 for fragment in fragments]
+    offsets = list(accumulate(sizes[:-1], initial=0))
+    if offsets[-1] > _LARGEST_OFFSET:
+        raise KeptError(Reason.OFFSET_TABLE)
+    pieces = [
+        _PIXEL_DATA_HEADER,
+        _ITEM.pack(0xFFFE, 0xE000, 4 * len(offsets)),
+        struct.pack(f"<{len(offsets)}L", *offsets),
+    ]
+    for fragment in fragments:
+        pieces += (_ITEM.pack(0xFFFE, 0xE000, len(fragment) + len(fragment) % 2), fragment)
+        if len(fragment) % 2:
+            pieces.append(b"\0")  # PS3.5 A.4: fragments are of even length; decoders stop at EOI
+    pieces.append(_END_OF_SEQUENCE)
+    return pieces
+
+
+def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequence[bytes], target: Target) -> bytes:
+    """Build the new file.
+
+    Every element stays byte for byte, but for the transfer syntax UID and group length of the file meta information, the
+    pixel data, Planar Configuration 1 (which becomes 0: PS3.5 8.2 and G.2 note 2), and the retired group length of the pixel
+    data's group where there is one, which has to count the new bytes.
+
+    Raises:
+        KeptError: see `encapsulated`.
+    """
+    pixel_data = header.found[PIXEL_DATA]
+    pieces = encapsulated(fragments)
+    before = bytearray(header.view[: pixel_data.start])
+    after = header.view[pixel_data.end :]
+    planar = header.found.get(PLANAR_CONFIGURATION)
+    if planar is not None and planar.length == 2:
+        before[planar.value : planar.end] = b"\0\0"
+    group_length = header.found.get(PIXEL_GROUP_LENGTH)
+    if group_length is not None:
+        grown = sum(map(len, pieces)) - (pixel_data.end - pixel_data.start)
+        _add_to_group_length(before, group_length.value, group_length.length, grown)
+    return b"".join((with_transfer_syntax(received, meta, target), before, *pieces, after))
+
+
+def _add_to_group_length(before: bytearray, value: int, length: int, grown: int) -> None:
+    if length != 4 or value + 4 > len(before):
+        raise KeptError(Reason.MALFORMED, "group length of the pixel data's group")
+    (old,) = struct.unpack_from("<L", before, value)
+    if not 0 <= old + grown <= _LARGEST_OFFSET:
+        raise KeptError(Reason.MALFORMED, "group length of the pixel data's group")
+    struct.pack_into("<L", before, value, old + grown)

@@ -1,0 +1,169 @@
+"""The front door: bytes in, an outcome out, never an exception."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+from . import codecs
+from .complaints import Complaints
+from .counters import CounterRow, Counters
+from .encode import encode_frames, one_line
+from .filemeta import FileMeta, read_file_meta
+from .header import Header
+from .normalise import as_explicit, open_data_set
+from .outcome import WORTH_A_WARNING, KeptError, Outcome, Reason
+from .pixels import Layout, layout_of, require_pixel_data
+from .policy import Decision, Policy, facts_of
+from .settings import SECTION, Settings
+from .splice import splice
+from .syntaxes import MEDIA_STORAGE_DIRECTORY, Target
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of an instance so far, for the outcome of one that fails half-way."""
+
+    bytes_in: int
+    rule: str = ""
+    source_syntax: str = ""
+    target_syntax: str = ""
+    scan_ns: int = 0
+    encode_ns: int = 0
+    verify_ns: int = 0
+
+    def outcome(self, reason: Reason, detail: str, dicom: bytes | None = None) -> Outcome:
+        return Outcome(
+            transcoded=dicom is not None,
+            dicom=dicom,
+            reason=reason,
+            detail=detail,
+            rule=self.rule,
+            source_syntax=self.source_syntax,
+            target_syntax=self.target_syntax,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_in if dicom is None else len(dicom),
+            scan_ns=self.scan_ns,
+            encode_ns=self.encode_ns,
+            verify_ns=self.verify_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An instance that is to be transcoded, read and checked."""
+
+    meta: FileMeta
+    header: Header
+    layout: Layout
+    target: Target
+
+
+class Transcoder:
+    """Transcodes DICOM files by a policy. Thread safe: apart from counters it holds nothing that changes."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build the policy and load a codec for every target it may ask for.
+
+        Raises:
+            ValueError: settings that make no sense, see `settings.check`.
+            RuntimeError: a codec is missing or does not work, in one line.
+        """
+        self._settings = settings
+        self._policy = Policy(settings)
+        self._counters = Counters()
+        self._complaints = Complaints(_log)
+        try:
+            wanted = sorted(self._policy.targets) if settings.enable else []
+            self._codecs = {target: codecs.load(target) for target in wanted}
+        except RuntimeError as error:
+            raise RuntimeError(f"{SECTION}: {error}") from error
+
+    def transcode(self, dicom: bytes, origin: str) -> Outcome:
+        """Transcode one file, or say why it is kept.
+
+        Args:
+            dicom: a DICOM Part 10 file as received; any bytes are tolerated.
+            origin: where it came from, one of ``settings.ORIGINS``.
+
+        Returns:
+            The outcome. Nothing is raised: an instance that cannot be transcoded is stored as it came.
+        """
+        started = time.perf_counter_ns()
+        progress = _Progress(len(dicom))
+        try:
+            outcome = self._transcode(dicom, origin, progress)
+        except KeptError as kept:
+            outcome = progress.outcome(kept.reason, kept.detail)
+        except Exception as error:  # noqa: BLE001 - MemoryError and RecursionError too: no failure here may refuse an instance
+            outcome = progress.outcome(Reason.ERROR, one_line(error))
+        self._counters.add(outcome, time.perf_counter_ns() - started)
+        if outcome.reason in WORTH_A_WARNING:
+            kind = f"{outcome.reason} {outcome.detail}" if outcome.reason is Reason.ERROR else str(outcome.reason)
+            self._complaints.warn(kind, f"Ingest transcoding: {outcome.reason}: {outcome.detail}")
+        return outcome
+
+    def counters(self) -> tuple[CounterRow, ...]:
+        """A snapshot of the totals by rule and reason."""
+        return self._counters.rows()
+
+    def _transcode(self, dicom: bytes, origin: str, progress: _Progress) -> Outcome:
+        self._check_size(len(dicom))
+        started = time.perf_counter_ns()
+        received = memoryview(dicom)
+        try:
+            image = self._read(received, origin, progress)
+        finally:
+            progress.scan_ns = time.perf_counter_ns() - started
+        started = time.perf_counter_ns()
+        try:
+            new = self._encode(received, image, progress)
+        finally:
+            progress.encode_ns = time.perf_counter_ns() - started - progress.verify_ns
+        if len(new) >= len(dicom):
+            raise KeptError(Reason.NOT_SMALLER, f"{len(new)} bytes")
+        if self._settings.dry_run:
+            return replace(progress.outcome(Reason.DRY_RUN, ""), bytes_out=len(new))
+        return progress.outcome(Reason.TRANSCODED, "", new)
+
+    def _check_size(self, size_bytes: int) -> None:
+        if not self._settings.enable:
+            raise KeptError(Reason.DISABLED)
+        if size_bytes < self._settings.minimum_size_bytes:
+            raise KeptError(Reason.TOO_SMALL)
+        if size_bytes > self._settings.maximum_size_bytes:
+            raise KeptError(Reason.TOO_LARGE)
+
+    def _read(self, received: memoryview, origin: str, progress: _Progress) -> _Image:
+        """Scan, ask the policy, and only then convert."""
+        meta = read_file_meta(received)
+        progress.source_syntax = meta.transfer_syntax
+        if meta.sop_class == MEDIA_STORAGE_DIRECTORY:
+            raise KeptError(Reason.DICOMDIR)
+        header = open_data_set(received[meta.end :], meta.transfer_syntax, self._settings.maximum_inflated_bytes)
+        require_pixel_data(header)
+        decision = self._decide(header, meta, origin, len(received))
+        progress.rule = decision.rule
+        if decision.target is None:
+            raise KeptError(Reason.BY_RULE)
+        progress.target_syntax = decision.target
+        layout = layout_of(header, decision.target)  # before a conversion: it is cheap, and often the end
+        return _Image(meta, as_explicit(header), layout, decision.target)
+
+    def _decide(self, header: Header, meta: FileMeta, origin: str, size_bytes: int) -> Decision:
+        facts = facts_of(header, transfer_syntax=meta.transfer_syntax, origin=origin, size_bytes=size_bytes)
+        return self._policy.decide(facts)
+
+    def _encode(self, received: memoryview, image: _Image, progress: _Progress) -> bytes:
+        encoded = encode_frames(
+            image.header,
+            image.layout,
+            self._codecs[image.target],
+            verify=self._settings.verify,
+            byte_limit=len(received),
+        )
+        progress.verify_ns = encoded.verify_ns
+        return splice(received, image.meta, image.header, encoded.fragments, image.target)
