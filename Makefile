@@ -5,8 +5,9 @@ DICOM_PORT ?= 4242
 STORAGE ?= var/run/storage
 RUN_ONCE ?=
 PYTEST_ARGUMENTS ?=
+BENCH_ARGUMENTS ?=
 
-.PHONY: help setup setup-dev run test test-unit lint format lock clean
+.PHONY: help setup setup-dev run test test-unit bench lint format docs lock clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,11 +27,17 @@ test: setup-dev lint  ## lint, then every test: unit, integration against a real
 test-unit: setup-dev  ## the tests that need no Orthanc
 	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
+bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bundle side by side (about 25 minutes)
+	@.venv/bin/python -m bench.ingest $(BENCH_ARGUMENTS)
+
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >.lint-imports.log || { cat .lint-imports.log 2>/dev/null; exit 1; }; rm -f .lint-imports.log
 
 format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+docs: setup-dev  ## write the tables of configuration keys into README.md from the code
+	@.venv/bin/python -m harness.document
 
 lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
 	@scripts/lock

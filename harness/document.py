@@ -1,0 +1,76 @@
+"""Writes the tables of configuration keys into README.md from the code, so that they cannot disagree (`make docs`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import msgspec
+
+from .orthanc_process import BUNDLE
+
+README = BUNDLE / "README.md"
+_BLOCK = re.compile(r"(<!-- keys:(?P<name>\S+) -->\n).*?(<!-- /keys -->)", re.DOTALL)
+
+
+def settings_types() -> dict[str, Any]:
+    """Sections of orthanc.json, and the structures inside them, by the name of their block in README.md."""
+    from association.settings import Settings as Association
+    from deferred_delete.settings import Settings as Deletion
+    from timing.settings import Settings as Timing
+    from transcoder.settings import Rule
+    from transcoder.settings import Settings as Transcoding
+
+    return {
+        "DeferredDelete": Deletion,
+        "IngestTranscoder": Transcoding,
+        "IngestTranscoder.Rules[]": Rule,
+        "StageTiming": Timing,
+        "DicomAssociations": Association,
+    }
+
+
+def table(kind: Any) -> str:
+    """One section's keys as a Markdown table: key, default, meaning.
+
+    Raises:
+        ValueError: a key has no description.
+    """
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    for field in msgspec.structs.fields(kind):
+        default = (
+            "required" if field.required else f"`{json.dumps(field.default)}`" if field.default is not None else "any"
+        )
+        lines.append(f"| `{field.encode_name}` | {default} | {description(kind, field.name)} |")
+    return "\n".join(lines) + "\n"
+
+
+def description(kind: Any, name: str) -> str:
+    """What the code says of one field."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    (field,) = [field for field in info.fields if field.name == name]
+    found = _descriptions(msgspec.structs.fields(kind)[[f.name for f in info.fields].index(name)].type)
+    if not found:
+        raise ValueError(f"{kind.__module__}.{kind.__qualname__}.{field.name} has no description")
+    return found[0].replace("|", "\\|").replace("\n", " ")
+
+
+def _descriptions(annotation: Any) -> list[str]:
+    found = [meta.description for meta in getattr(annotation, "__metadata__", ()) if getattr(meta, "description", None)]
+    for inner in getattr(annotation, "__args__", ()):
+        found += _descriptions(inner)
+    return found
+
+
+def written(text: str) -> str:
+    """README's text with its tables as the code has them."""
+    kinds = settings_types()
+    return _BLOCK.sub(lambda block: block[1] + table(kinds[block["name"]]) + block[3], text)
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text()))
+    sys.exit(0)
