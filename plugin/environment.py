@@ -53,6 +53,11 @@ def activate(bundle: Path) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
+            if "more than once per process" in str(error):
+                raise EnvironmentRefusedError(
+                    "Orthanc restarted inside its own process (/tools/reset), and numpy can be loaded only once in a process: "
+                    "expected a restart of the Orthanc service"
+                ) from None
             raise EnvironmentRefusedError(
                 f"cannot import {name} from {folder}: {error}: run 'make setup' again"
             ) from None
