@@ -31,7 +31,7 @@ bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bu
 	@.venv/bin/python -m bench.ingest $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache >.lint-imports.log || { cat .lint-imports.log 2>/dev/null; exit 1; }; rm -f .lint-imports.log
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
 
 format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .

@@ -62,8 +62,8 @@ MAY_CHANGE = {"PixelData", "PlanarConfiguration", "ExtendedOffsetTable", "Extend
 def assert_same_elements(sent: bytes, stored: bytes) -> None:
     """Every element but pixel data is what was sent."""
     before, after = read(sent), read(stored)
-    gone, new = {element.tag for element in before} - {element.tag for element in after}, {element.tag for element in after} - {element.tag for element in before}
-    assert not gone and not new, f"elements gone: {gone}, new: {new}"
+    differing = {element.tag for element in before} ^ {element.tag for element in after}
+    assert not differing, f"elements gone or new: {differing}"
     for element in before:
         if element.keyword not in MAY_CHANGE:
             assert after[element.tag].value == element.value, element
