@@ -26,7 +26,8 @@ $('#lookup').live('pagebeforecreate', function() {
 def routes() -> list[Route]:
     """GET /bundle/ and the files it loads."""
     made = [_route(name, media_type) for name, media_type in FILES.items()]
-    return [made[0]._replace(path="/bundle/"), *made[1:]]
+    # Orthanc takes a slash at the end of a URI away before it looks for a callback: this one answers /bundle/ and /bundle.
+    return [made[0]._replace(path="/bundle"), *made[1:]]
 
 
 def _route(name: str, media_type: str) -> Route:

@@ -32,7 +32,7 @@ function show(id, ...nodes) {
 }
 
 function readable(value) {
-  if (value === null) return "unknown";
+  if (value === null || value === "") return "none";
   if (typeof value === "number") return value.toLocaleString(undefined, { maximumFractionDigits: 2 });
   return String(value);
 }

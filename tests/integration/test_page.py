@@ -1,0 +1,42 @@
+"""The operators' page is served, with everything that it asks for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.orthanc_process import OrthancProcess
+from tests.conftest import ServerFactory
+
+pytestmark = pytest.mark.orthanc
+
+
+@pytest.mark.parametrize("path", ["/bundle/", "/bundle"])
+def test_the_page_is_served_with_and_without_the_slash(server: OrthancProcess, path: str) -> None:
+    answer = server.request("GET", path)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_everything_the_page_asks_for_is_there(server: OrthancProcess) -> None:
+    page = server.request("GET", "/bundle/").data.decode()
+    files = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert {"style.css", "app.js"} <= set(files)
+    script = server.request("GET", "/bundle/app.js").data.decode()
+    for path in [*(f"/bundle/{name}" for name in files), *re.findall(r'"\.\.(/[a-z/-]+)"', script)]:
+        assert server.request("GET", path).status == 200, path
+    assert "http://" not in page + script, "nothing beyond Orthanc is asked"
+    assert "https://" not in page + script
+
+
+def test_orthanc_explorer_links_to_the_page(server: OrthancProcess) -> None:
+    assert "../bundle/" in server.request("GET", "/plugins/explorer.js").data.decode()
+
+
+def test_the_page_and_the_routes_are_behind_orthanc_s_own_authentication(make_server: ServerFactory) -> None:
+    server = make_server({"StageTiming": {}, "AuthenticationEnabled": True, "RegisteredUsers": {"alice": "secret"}})
+    with server:
+        for path in ("/bundle/", "/timing/stages", "/bundle/status"):
+            assert server.http.request("GET", server.url + path).status == 401
+            assert server.request("GET", path).status == 200
