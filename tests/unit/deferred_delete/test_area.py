@@ -150,7 +150,7 @@ def test_remove_never_raises_on_nonsense(area: DeferredStorageArea, ledger: Ledg
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("?"), LedgerError("no"), KeyError("x")])
 def test_remove_never_raises_whatever_happens_inside(
-    area: DeferredStorageArea, ledger: Ledger, storage: FileStorage, uuids: Uuids, monkeypatch, error: Exception
+    area: DeferredStorageArea, ledger: Ledger, storage: FileStorage, uuids: Uuids, *, monkeypatch, error: Exception
 ) -> None:
     (attachment,) = uuids(1)
     area.create(attachment, 1, b"x")

@@ -99,7 +99,7 @@ def test_a_row_goes_from_pending_over_claimed_and_failed_to_gone(ledger: Ledger,
 )
 def test_only_a_claimed_row_can_be_settled(ledger: Ledger, uuids: Uuids, transition) -> None:
     ledger.enqueue(uuids(1)[0], 1)
-    with pytest.raises(StateError, match=r"1 of 1 rows in .* were not claimed"):
+    with pytest.raises(StateError, match=r"one of 1 rows in .* was not claimed"):
         transition(ledger, 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
     transition(ledger, claim.pending_id)
@@ -107,12 +107,31 @@ def test_only_a_claimed_row_can_be_settled(ledger: Ledger, uuids: Uuids, transit
         transition(ledger, claim.pending_id)
 
 
-def test_one_wrong_row_undoes_the_whole_settlement(ledger: Ledger, uuids: Uuids) -> None:
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda ledger, numbers: ledger.complete(numbers),
+        lambda ledger, numbers: ledger.release(numbers),
+        lambda ledger, numbers: ledger.settle(failed=[Failure(number, "why", 0) for number in numbers]),
+    ],
+    ids=["complete", "release", "fail"],
+)
+def test_one_row_that_is_not_claimed_saves_all_the_others(ledger: Ledger, uuids: Uuids, settle) -> None:
     ledger.enqueue_many([(attachment, 1) for attachment in uuids(3)])
-    one, two, _ = ledger.claim(3, ledger.clock.now_ms())
-    with pytest.raises(StateError):
-        ledger.settle([one.pending_id], [Failure(two.pending_id, "why", 0)], [999])
-    assert ledger.counts() == (0, 3, 0)
+    one, two = ledger.claim(2, ledger.clock.now_ms())
+    for wrong in (999, 3):  # no such row, and one that is only pending
+        with pytest.raises(StateError, match=r"one of 3 rows in .* was not claimed"):
+            settle(ledger, [one.pending_id, wrong, two.pending_id])
+        assert ledger.counts() == (1, 2, 0)
+    settle(ledger, [one.pending_id, two.pending_id])
+    assert ledger.counts().claimed == 0
+
+
+def test_an_error_with_quotes_and_newlines_is_kept_as_it_is(ledger: Ledger, uuids: Uuids) -> None:
+    ledger.enqueue(uuids(1)[0], 1)
+    (claim,) = ledger.claim(1, ledger.clock.now_ms())
+    ledger.fail(claim.pending_id, 'it\'s "bad"\n\u00e9', 0)
+    assert _rows(ledger.path)[0][4] == 'it\'s "bad"\n\u00e9'
 
 
 def test_a_completed_rows_number_is_never_given_out_again(ledger: Ledger, uuids: Uuids) -> None:
@@ -261,6 +280,17 @@ def test_the_log_is_copied_back_and_starts_over(ledger: Ledger, uuids: Uuids) ->
     assert ledger.counts() == (6000, 0, 0)
 
 
+def test_a_checkpoint_starts_the_log_over_by_itself_rather_than_leave_that_sync_to_an_enqueue(
+    ledger: Ledger, uuids: Uuids
+) -> None:
+    log = ledger.path.with_name(ledger.path.name + "-wal")
+    for attachment in uuids(10):
+        ledger.enqueue(attachment, 1)
+    before = log.read_bytes()[16:24]  # the salts, new for each log: sqlite.org/fileformat2.html#the_write_ahead_log
+    ledger.checkpoint()
+    assert log.read_bytes()[16:24] != before
+
+
 def test_a_reader_that_stays_does_not_stop_enqueues(ledger: Ledger, uuids: Uuids) -> None:
     other = sqlite3.connect(ledger.path, isolation_level=None)
     other.execute("BEGIN")
@@ -301,9 +331,33 @@ def test_a_ledger_locked_by_another_process_is_busy_and_then_well(ledger: Ledger
     assert ledger.counts().total == 1
 
 
-def test_a_thread_stuck_in_a_transaction_does_not_block_enqueue_for_ever(ledger: Ledger, uuids: Uuids) -> None:
-    with ledger._database.write_lock, pytest.raises(LedgerBusyError, match="another thread is stuck"):
+def test_an_enqueue_bears_with_the_worker_longer_than_with_strangers(tmp_path: Path, uuids: Uuids) -> None:
+    with Ledger(tmp_path / "l.db", busy_timeout_ms=0) as ledger:
+        database = ledger._database
+        begun = threading.Event()
+
+        def works_for_long() -> None:
+            with database._drain_lock:
+                database._drain.execute("BEGIN IMMEDIATE")
+                begun.set()
+                time.sleep(0.3)
+                database._drain.execute("COMMIT")
+
+        worker = threading.Thread(target=works_for_long)
+        worker.start()
+        assert begun.wait(20)
         ledger.enqueue(uuids(1)[0], 1)
+        worker.join()
+        assert ledger.counts().total == 1
+
+
+def test_a_worker_stuck_for_ever_does_not_block_an_enqueue_for_ever(ledger: Ledger, uuids: Uuids) -> None:
+    database = ledger._database
+    with database._drain_lock:
+        database._drain.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerBusyError, match="database is locked"):
+            ledger.enqueue(uuids(1)[0], 1)
+        database._drain.execute("ROLLBACK")
 
 
 def test_a_full_disk_is_an_error_and_the_ledger_goes_on_when_there_is_room(tmpfs, uuids: Uuids) -> None:
@@ -403,7 +457,7 @@ def test_the_lock_of_a_process_that_died_is_not_stale(tmp_path: Path) -> None:
 def test_durability_decides_how_an_enqueue_syncs(tmp_path: Path, durability, level: int) -> None:
     with Ledger(tmp_path / "l.db", durability=durability) as ledger:
         database = ledger._database
-        assert database.intake.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert database._intake.execute("PRAGMA synchronous").fetchone() == (level,)
         assert database._drain.execute("PRAGMA synchronous").fetchone() == (1,)
         for connection in database._connections:
             assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)

@@ -57,7 +57,7 @@ def test_the_newest_rows_are_suspects_newest_first(tmp_path: Path, boot, uuids: 
     ],
 )
 def test_only_the_machine_going_down_under_an_open_ledger_raises_doubt(
-    tmp_path: Path, boot, uuids: Uuids, closed: bool, rebooted: bool, suspected: bool
+    tmp_path: Path, boot, uuids: Uuids, *, closed: bool, rebooted: bool, suspected: bool
 ) -> None:
     path = tmp_path / "a.db"
     ledger = Ledger(path)

@@ -15,6 +15,7 @@ from deferred_delete import Ledger, queries
         (queries.COMPLETE, 1, ["SEARCH pending USING INTEGER PRIMARY KEY"]),
         (queries.FAIL, 1, ["SEARCH pending USING INTEGER PRIMARY KEY"]),
         (queries.RELEASE, 1, ["SEARCH pending USING INTEGER PRIMARY KEY"]),
+        (queries.ENQUEUE_MANY, 1, ["SCAN json_each"]),
         (queries.RECOVER, 0, ["INDEX pending_claimed"]),
         (queries.HASTEN, 2, ["SEARCH pending USING INTEGER PRIMARY KEY", "INDEX pending_due (next_attempt_at>?)"]),
         (queries.WITHDRAW, 1, ["SEARCH pending USING INDEX sqlite_autoindex_pending_1 (attachment_uuid=?)"]),

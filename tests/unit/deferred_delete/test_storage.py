@@ -330,7 +330,7 @@ def test_creates_win_every_race_against_the_removal_of_empty_folders(tmp_path: P
     def churn(thread: int) -> None:
         source = random.Random(seed * 100 + thread)
         try:
-            for number in range(1500):
+            for number in range(1000):
                 attachment = f"0a1b{number:04x}-0000-4000-8000-{thread:04x}{source.getrandbits(32):08x}"
                 content = attachment.encode()
                 storage.create(attachment, content)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import Ledger, LedgerError, TakeoverError
+from deferred_delete import DeferredDelete, Ledger, LedgerError, Settings, TakeoverError
 from deferred_delete.takeover import find, take_over
 
 Uuids = Callable[[int], list[str]]
@@ -195,3 +195,30 @@ def test_an_earlier_takeover_is_not_overwritten(ledger: Ledger, theirs, uuids: U
         ".taken-over.2",
     ]
     assert ledger.counts().total == 2
+
+
+def test_the_service_finds_them_by_itself_or_where_it_is_told(tmp_path: Path, theirs, uuids: Uuids) -> None:
+    here, elsewhere = uuids(2)
+    service = DeferredDelete(tmp_path, Settings(), sync=False)
+    theirs([(here, 1)])
+    assert [result.recorded for result in service.take_over()] == [1]
+    assert service.take_over() == []
+    moved = theirs([(elsewhere, 1)]).rename(tmp_path / "their.db")
+    assert [result.recorded for result in service.take_over(moved)] == [1]
+    assert service.take_over(moved) == []
+    assert (service.ledger.next_due() or 0) > service.ledger.clock.now_ms(), "they get the grace period"
+    service.close()
+
+
+def test_the_ledger_is_on_disk_before_the_file_gets_another_name(ledger: Ledger, theirs, uuids, monkeypatch) -> None:
+    path = theirs([(uuids(1)[0], 1)])
+    seen: list[bool] = []
+    real = ledger.checkpoint
+
+    def checkpoint(*, fully: bool = False) -> None:
+        real(fully=fully)
+        seen.append(fully and path.exists())
+
+    monkeypatch.setattr(ledger, "checkpoint", checkpoint)
+    take_over(path, ledger)
+    assert seen == [True]

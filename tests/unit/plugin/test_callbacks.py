@@ -37,14 +37,18 @@ def test_an_instance_is_kept_when_the_transcoder_or_the_recorder_fails() -> None
 
 def test_only_a_transcoded_instance_is_handed_back() -> None:
     kept = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=False, dicom=None, reason="kept"))
-    changed = SimpleNamespace(transcode=lambda *_: SimpleNamespace(transcoded=True, dicom=b"smaller", reason="transcoded"))
+    changed = SimpleNamespace(
+        transcode=lambda *_: SimpleNamespace(transcoded=True, dicom=b"smaller", reason="transcoded")
+    )
     assert ingest(transcoder=kept).received(b"dicom", CSTORE) == (KEEP, None)
     assert ingest(transcoder=changed).received(b"dicom", CSTORE) == (MODIFY, b"smaller")
 
 
 def test_a_refused_write_is_one_line_and_does_not_keep_the_attachment() -> None:
     events: list[Any] = []
-    recorder: Any = SimpleNamespace(write_started=lambda *given: events.append(given), write_ended=lambda failed=False: events.append(failed))
+    recorder: Any = SimpleNamespace(
+        write_started=lambda *given: events.append(given), write_ended=lambda failed=False: events.append(failed)
+    )
     callbacks = StorageCallbacks(Raising(), recorder)  # type: ignore[arg-type]
     with pytest.raises(StorageRefusedError) as caught:
         callbacks.create("uuid", 1, b"content" * 100)
