@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from association import Tuner, nodelay
 from deferred_delete import DeferredDelete, Worker
-from deferred_delete.takeover import find, take_over
 from timing import CONTENT_TYPE, Exposition, Recorder
 from transcoder import Transcoder
 
-from . import __version__, operators_page, rest
+from . import __version__, index, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
-from .config import DELAYED_DELETION, Configuration, ConfigurationError
+from .config import Configuration, ConfigurationError
 from .conflicts import loaded_libraries, storage_conflict
 from .metrics import deletion_metrics, transcoder_metrics
 
@@ -67,7 +65,9 @@ class Bundle:
         # Now, not at ORTHANC_STARTED: DCMTK asks the environment for each association, and the DICOM server starts after the plugins.
         logger.info("%s", nodelay.apply(settings, os.environ))
         core = self.configuration.core
-        return Tuner(settings, core.dicom_port) if core.dicom_server_enabled else None
+        return (
+            Tuner(settings, core.dicom_port, self.configuration.modality_ports) if core.dicom_server_enabled else None
+        )
 
     def _open_deferred_delete(self) -> DeferredDelete | None:
         configuration = self.configuration
@@ -78,9 +78,14 @@ class Bundle:
         if conflict:
             raise ConfigurationError(conflict)
         sync = configuration.core.sync_storage_area
-        opened = DeferredDelete(configuration.storage_root, settings, sync=sync, ledger_path=configuration.ledger_path)
-        for database in self._delayed_deletion_databases():
-            taken = take_over(database, opened.ledger, settings.grace_ms)
+        opened = DeferredDelete(
+            configuration.storage_root,
+            settings,
+            sync=sync,
+            ledger_path=configuration.ledger_path,
+            live_ones=index.reader(configuration.index_path),
+        )
+        for taken in opened.take_over(configuration.delayed_deletion_path):
             logger.warning(
                 "took over %d pending deletions of the C++ plugin, kept its database as %s",
                 taken.recorded,
@@ -94,14 +99,6 @@ class Bundle:
             settings.grace_period,
         )
         return opened
-
-    def _delayed_deletion_databases(self) -> list[Path]:
-        """The C++ plugin's databases: where it puts them by default, and where its section says."""
-        configuration = self.configuration
-        section = configuration.document.get(DELAYED_DELETION, {})
-        named = configuration.resolve(section["Path"]) if isinstance(section, dict) and section.get("Path") else None
-        found = find(configuration.storage_root)
-        return [*found, named] if named is not None and named.is_file() and named not in found else found
 
     def register(self) -> None:
         """Registers callbacks and routes. With every section off, nothing at all."""

@@ -37,6 +37,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     """Orthanc's own options that the bundle honours; defaults are Orthanc's."""
 
     storage_directory: str = "OrthancStorage"
+    index_directory: str = ""
     sync_storage_area: bool = True
     storage_compression: bool = False
     dicom_port: int = 4242
@@ -73,6 +74,38 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             if self.deferred_delete.path
             else self.storage_root / "deferred-deletions.db"
         )
+
+    @property
+    def index_path(self) -> Path:
+        """Orthanc's SQLite index: in IndexDirectory, by default the storage folder."""
+        return (self.resolve(self.core.index_directory) if self.core.index_directory else self.storage_root) / "index"
+
+    @property
+    def delayed_deletion_path(self) -> Path | None:
+        """The C++ plugin's database where its section names one."""
+        section = self.document.get(DELAYED_DELETION)
+        path = section.get("Path") if isinstance(section, dict) else None
+        return self.resolve(path) if path else None
+
+    @property
+    def modality_ports(self) -> set[int]:
+        """TCP ports of the modalities that Orthanc sends to, as far as orthanc.json names them (DicomModalities).
+
+        Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text.
+        """
+        modalities = self.document.get("DicomModalities", {})
+        found = set()
+        for entry in modalities.values() if isinstance(modalities, dict) else ():
+            port = (
+                entry.get("Port")
+                if isinstance(entry, dict)
+                else entry[2]
+                if isinstance(entry, list) and len(entry) > 2
+                else None
+            )
+            if str(port).isdecimal():
+                found.add(int(str(port)))
+        return found
 
     @property
     def enabled(self) -> list[str]:

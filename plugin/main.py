@@ -26,6 +26,7 @@ def load() -> str:
         from plugin.bundle import Bundle
         from plugin.callbacks import one_line
         from plugin.config import ConfigurationError, configuration_folder, parse
+        from plugin.index import IndexUnreadableError
     except (environment.EnvironmentRefusedError, ImportError) as error:
         return str(error)
     logs.install(orthanc)
@@ -33,7 +34,7 @@ def load() -> str:
         arguments = [orthanc.GetCommandLineArgument(index) for index in range(orthanc.GetCommandLineArgumentsCount())]
         folder = configuration_folder(orthanc.GetConfigurationPath(), arguments)
         Bundle(orthanc, parse(orthanc.GetConfiguration(), folder)).register()
-    except (ConfigurationError, DeferredDeleteError, OSError, RuntimeError) as error:
+    except (ConfigurationError, DeferredDeleteError, IndexUnreadableError, OSError, RuntimeError) as error:
         return one_line(error)
     return ""
 

@@ -4,9 +4,12 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +99,20 @@ def test_elsewhere_than_on_linux_it_says_so_once(
     assert not tuner.status().supported
     assert tuner.receive_times(1000, 0) is None
     assert tuner.stop(1)
+
+
+def test_can_be_imported_where_there_is_neither_epoll_nor_fcntl() -> None:
+    script = (
+        "import select, sys\n"
+        "sys.modules['fcntl'] = sys.modules['termios'] = None\n"
+        "del select.epoll, select.EPOLLIN\n"
+        "import association, association.__main__\n"
+        "sys.platform = 'win32'\n"
+        "tuner = association.Tuner(association.Settings(), 4242)\n"
+        "tuner.start()\n"
+        "assert not tuner.status().running\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_peers_see_the_end_while_the_watcher_runs(server: Server, start: Start) -> None:

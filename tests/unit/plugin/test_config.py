@@ -113,3 +113,15 @@ def test_a_long_value_does_not_flood_the_log() -> None:
     with pytest.raises(ConfigurationError) as caught:
         read({"DeferredDelete": {"Enable": "x" * 100_000}})
     assert len(str(caught.value)) < 300
+
+
+def test_the_ports_of_modalities_are_found_in_both_notations() -> None:
+    modalities = {
+        "list": ["STORESCP", "127.0.0.1", 2000],
+        "list with manufacturer": ["STORESCP", "127.0.0.1", "2001", "Generic"],
+        "object": {"AET": "ORTHANC", "Host": "127.0.0.1", "Port": 104},
+        "short": ["STORESCP"],
+        "nonsense": 5,
+    }
+    assert read({"DicomModalities": modalities}).modality_ports == {2000, 2001, 104}
+    assert read({}).modality_ports == set()

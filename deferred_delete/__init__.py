@@ -1,0 +1,43 @@
+"""Deferred deletion: Orthanc's removals are recorded in a ledger and carried out by a worker, file first, row second.
+
+Knows nothing of Orthanc's SDK; the plugin hands it paths and settings and calls the storage area's three methods.
+"""
+
+from .area import DeferredStorageArea
+from .errors import (
+    DeferredDeleteError,
+    LedgerBusyError,
+    LedgerClosedError,
+    LedgerError,
+    LedgerRefusedError,
+    StateError,
+    StorageError,
+    TakeoverError,
+)
+from .ledger import Ledger
+from .service import LEDGER_NAME, DeferredDelete
+from .settings import DelayedDeletionSettings, Settings
+from .storage import FileStorage
+from .tally import Outcome, Status
+from .worker import Worker
+
+__all__ = [
+    "LEDGER_NAME",
+    "DeferredDelete",
+    "DeferredDeleteError",
+    "DeferredStorageArea",
+    "DelayedDeletionSettings",
+    "FileStorage",
+    "Ledger",
+    "LedgerBusyError",
+    "LedgerClosedError",
+    "LedgerError",
+    "LedgerRefusedError",
+    "Outcome",
+    "Settings",
+    "StateError",
+    "Status",
+    "StorageError",
+    "TakeoverError",
+    "Worker",
+]

@@ -1,0 +1,34 @@
+"""What the ledger hands out and takes in."""
+
+from typing import NamedTuple
+
+
+class Claim(NamedTuple):
+    """A row in the worker's hands."""
+
+    pending_id: int
+    attachment_uuid: str
+    content_type: int
+    attempts: int
+    next_attempt_at: int
+
+
+class Counts(NamedTuple):
+    """Rows by state."""
+
+    pending: int
+    claimed: int
+    failed: int
+
+    @property
+    def total(self) -> int:
+        """All the rows."""
+        return self.pending + self.claimed + self.failed
+
+
+class Failure(NamedTuple):
+    """An attempt that failed: the row, one line why, and when to try again (ms since 1970)."""
+
+    pending_id: int
+    error: str
+    next_attempt_at: int

@@ -1,0 +1,102 @@
+"""The parts, put together."""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from . import takeover
+from .area import DeferredStorageArea
+from .backlog import Backlog
+from .ledger import Ledger
+from .settings import Settings
+from .storage import FileStorage
+from .takeover import Takeover
+from .worker import Worker
+
+_log = logging.getLogger(__name__)
+
+LEDGER_NAME: Final = "deferred-deletions.db"
+
+# Of these attachments, the ones Orthanc's index knows.
+LiveOnes = Callable[[Sequence[str]], Collection[str]]
+
+
+class DeferredDelete:
+    """Everything that serves one storage folder. Opened before Orthanc starts; the worker runs between start and stop.
+
+    Args:
+        storage_root: Orthanc's StorageDirectory, absolute.
+        settings: The section, checked.
+        sync: Orthanc's SyncStorageArea.
+        ledger_path: The ledger's file, absolute; by default LEDGER_NAME in the storage folder.
+        live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
+
+    Raises:
+        StorageError: The storage folder can not be made.
+        LedgerError: The ledger was refused or can not be opened.
+    """
+
+    def __init__(
+        self,
+        storage_root: Path,
+        settings: Settings,
+        *,
+        sync: bool,
+        ledger_path: Path | None = None,
+        live_ones: LiveOnes | None = None,
+    ) -> None:
+        self._grace_ms = settings.grace_ms
+        self.storage = FileStorage(storage_root, sync=sync)
+        self.ledger = Ledger(
+            ledger_path or storage_root / LEDGER_NAME,
+            durability=settings.durability,
+            busy_timeout_ms=settings.busy_timeout_ms,
+        )
+        try:
+            if self.ledger.power_loss.suspected:
+                self._settle_doubt(live_ones)
+            backlog = Backlog()
+            self.worker = Worker(self.ledger, self.storage, settings, backlog)
+        except BaseException:
+            self.ledger.close()
+            raise
+        self.area = DeferredStorageArea(
+            self.ledger, self.storage, backlog, grace_ms=settings.grace_ms, notify=self.worker.notify
+        )
+
+    def take_over(self, configured: Path | None = None) -> list[Takeover]:
+        """Takes over what the C++ plugin left, before the worker starts; does nothing the second time.
+
+        Args:
+            configured: The Path of the C++ plugin's section, if it has one; otherwise its databases are looked for in the
+                storage folder.
+
+        Raises:
+            TakeoverError: A database is damaged or in use; those before it are taken over.
+            LedgerError: The ledger did not take the rows.
+        """
+        databases = takeover.find(self.storage.root) if configured is None else [configured]
+        return [takeover.take_over(each, self.ledger, self._grace_ms) for each in databases if each.exists()]
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stops the worker and closes the ledger. What Orthanc removes from now on is unlinked at once."""
+        self.worker.stop(timeout_s)
+        self.ledger.close()
+
+    def _settle_doubt(self, live_ones: LiveOnes | None) -> None:
+        doubt = self.ledger.power_loss
+        if live_ones is None:
+            _log.warning("the machine went down while Orthanc ran, and nobody can say which deletions Orthanc forgot")
+        else:
+            suspects = withdrawn = 0
+            for batch in doubt.suspects():
+                suspects += len(batch)
+                withdrawn += self.ledger.withdraw(list(live_ones(batch)))
+            _log.warning(
+                "the machine went down while Orthanc ran: of %d deletions then in the air %d are withdrawn, "
+                "because Orthanc knows the attachments again",
+                suspects,
+                withdrawn,
+            )
+        doubt.trust()

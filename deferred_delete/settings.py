@@ -1,0 +1,78 @@
+"""The ``DeferredDelete`` section of orthanc.json, and the C++ plugin's ``DelayedDeletion`` section."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Durability = Literal["process", "power"]
+
+
+class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How deletions are deferred. Times are in seconds unless the name says otherwise."""
+
+    enable: Annotated[bool, Meta(description="Whether deletions are deferred. Absent section: off.")] = True
+    path: Annotated[
+        str,
+        Meta(description="The ledger's file. Empty: deferred-deletions.db in the StorageDirectory."),
+    ] = ""
+    grace_period: Annotated[
+        float,
+        Meta(ge=0, le=31_536_000, description="Seconds between Orthanc's request and the first attempt to unlink."),
+    ] = 60
+    throttle_delay_ms: Annotated[
+        float, Meta(ge=0, le=60_000, description="Pause after each unlinked file, in milliseconds.")
+    ] = 0
+    batch_size: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="Files claimed at a time. An enqueue may wait for one batch to be recorded."),
+    ] = 64
+    retry_min: Annotated[
+        float, Meta(ge=0.01, le=86_400, description="Seconds before the first retry of a failed unlink; then doubling.")
+    ] = 5
+    retry_max: Annotated[
+        float, Meta(ge=0.01, le=604_800, description="Longest time between two attempts at one file, in seconds.")
+    ] = 3600
+    durability: Annotated[
+        Durability,
+        Meta(description='What a recorded deletion survives: "process" (SIGKILL) or "power" (a sync per deletion).'),
+    ] = "process"
+    busy_timeout_ms: Annotated[
+        int,
+        Meta(ge=0, le=5000, description="Longest wait for a ledger locked by another process, in milliseconds."),
+    ] = 50
+
+    def __post_init__(self) -> None:
+        """Checks what no single field can say.
+
+        Raises:
+            ValueError: RetryMin is above RetryMax (msgspec turns it into a ValidationError that names the section).
+        """
+        if self.retry_min > self.retry_max:
+            raise ValueError(f"RetryMin is {self.retry_min:g} s: expected at most RetryMax, {self.retry_max:g} s")
+
+    @property
+    def grace_ms(self) -> int:
+        """The grace period in milliseconds."""
+        return round(self.grace_period * 1000)
+
+
+class DelayedDeletionSettings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The C++ plugin's section, understood so that whoever moves from it changes nothing."""
+
+    enable: Annotated[bool, Meta(description="As in the C++ plugin.")] = True
+    throttle_delay_ms: Annotated[int, Meta(ge=0, le=60_000, description="As in the C++ plugin, in milliseconds.")] = 0
+    path: Annotated[str, Meta(description="The C++ plugin's database, which is taken over.")] = ""
+
+    def as_settings(self) -> Settings:
+        """The same wishes in our terms.
+
+        The C++ plugin knows no grace period: it starts at once. Its database and our ledger are two files with two formats, so
+        a Path given for the first puts the second beside it.
+        """
+        return Settings(
+            enable=self.enable,
+            throttle_delay_ms=self.throttle_delay_ms,
+            grace_period=0,
+            path=f"{self.path}.deferred" if self.path else "",
+        )

@@ -1,0 +1,257 @@
+"""The thread that drains the ledger when something is due, and sleeps when nothing is."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .backlog import Backlog
+from .drainer import Drainer
+from .errors import DeferredDeleteError, LedgerError
+from .ledger import Ledger
+from .pacing import LogLimit, backoff_ms
+from .settings import Settings
+from .storage import FileStorage
+from .tally import Outcome, Status, Tally
+
+_log = logging.getLogger(__name__)
+
+# After trouble with the ledger, or a disk that takes no unlink at all: rest this long, doubling, in seconds.
+_TROUBLE_MIN_S: Final = 0.1
+_TROUBLE_MAX_S: Final = 30.0
+# A log that could not be copied to its end is tried again after this long.
+_CHECKPOINT_RETRY_S: Final = 1.0
+# Nothing due for longer than this: look again all the same.
+_LONGEST_SLEEP_S: Final = 3600.0
+_ALWAYS: Final = float("inf")
+_NOT_FOR_ENQUEUES: Final = float("-inf")
+
+
+class Worker:
+    """Drains a ledger in one daemon thread.
+
+    Args:
+        ledger: Where the deletions are; this worker is its only drainer.
+        storage: Where the files are.
+        settings: Batch size, throttle and retries.
+        backlog: Deletions that could not be recorded; the worker records or unlinks them when it can.
+        jitter: From 0 up to, not including, 1.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        storage: FileStorage,
+        settings: Settings,
+        backlog: Backlog,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._backlog = backlog
+        self._tally = Tally()
+        self._drainer = Drainer(
+            ledger, storage, settings, self._tally, halted=self._is_halted, wait=self._throttle, jitter=jitter
+        )
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wakeup = threading.Event()
+        self._halt = threading.Event()
+        self._stopping = False
+        self._paused = ledger.paused
+        self._alarm_ms = _ALWAYS
+        self._rings_for_log = True
+        self._troubles = 0
+        self._rest_until = self._backlog_after = self._checkpoint_after = 0.0
+        self._log_limit = LogLimit()
+
+    def start(self) -> None:
+        """Starts the thread. Harmless when it runs already."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stopping = False
+            self._set_halt()
+            self._thread = threading.Thread(target=self._run, name="deferred-delete", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """Stops the thread after the file in hand and gives the rest of its batch back.
+
+        Returns:
+            False if it did not stop in time, stuck in an unlink on a dead disk; its claims are recovered at the next start.
+        """
+        with self._lock:
+            self._stopping = True
+            self._set_halt()
+            thread = self._thread
+        self._wakeup.set()
+        if thread is None:
+            return True
+        thread.join(timeout_s)
+        return not thread.is_alive()
+
+    def wake(self) -> None:
+        """Makes the worker look at once."""
+        self._wakeup.set()
+
+    def notify(self, due_ms: int) -> None:
+        """Tells of a deletion due at ``due_ms`` (0: of one in the backlog). Cheap: Orthanc's index lock is held.
+
+        Wakes the worker only if it would oversleep.
+        """
+        wanted = due_ms < self._alarm_ms or due_ms == 0 or (self._rings_for_log and self._ledger.checkpoint_due)
+        if wanted and not self._wakeup.is_set():
+            self._wakeup.set()
+
+    def pause(self) -> None:
+        """Stops draining after the file in hand, also across restarts. Deletions are still recorded. Raises LedgerError."""
+        self._ledger.paused = True
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Drains again. Raises LedgerError."""
+        self._ledger.paused = False
+        self._set_paused(False)
+
+    def run_once(self, now_ms: int | None = None) -> Outcome:
+        """Drains one batch in the calling thread. Not while the worker runs. Raises LedgerError."""
+        return self._drainer.run_once(self._ledger.clock.now_ms() if now_ms is None else now_ms)
+
+    def status(self) -> Status:
+        """How things stand; as fast with ten million rows as with ten. Raises LedgerError."""
+        counts, oldest = self._ledger.counts(), self._ledger.oldest()
+        tally = self._tally
+        return Status(
+            running=self._thread is not None and self._thread.is_alive(),
+            paused=self._paused,
+            pending=counts.pending,
+            claimed=counts.claimed,
+            failed=counts.failed,
+            unrecorded=len(self._backlog),
+            oldest_age_s=None if oldest is None else max(0, self._ledger.clock.now_ms() - oldest) / 1000,
+            deleted_since_start=tally.deleted,
+            missing_since_start=tally.missing,
+            failures_since_start=tally.failures,
+            freed_bytes_since_start=tally.freed_bytes,
+            files_per_second=tally.files_per_second(),
+            last_error=tally.last_error,
+        )
+
+    def _run(self) -> None:
+        while not self._stopping:
+            # Cleared before anything is looked at: what happens from here on sets it again and cuts the sleep below short.
+            self._wakeup.clear()
+            if not self._stop_asked():
+                self._wakeup.wait(self._cycle_safely())
+        self._backlog.retry(self._record_or_unlink)
+        if self._backlog:
+            _log.error("%d deletions could be neither recorded nor done; they are orphans now", len(self._backlog))
+
+    def _stop_asked(self) -> bool:
+        return self._stopping
+
+    def _cycle_safely(self) -> float:
+        """One cycle, whatever happens; returns how long to sleep, in seconds."""
+        try:
+            sleep_s = self._cycle()
+        except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
+            self._alarm_ms = _NOT_FOR_ENQUEUES
+            self._tally.last_error = str(error) or repr(error)
+            expected = isinstance(error, DeferredDeleteError)
+            sleep_s = self._rest()
+            if (more := self._log_limit.allow()) is not None:
+                _log.error("worker goes on in %.1f s after: %s%s", sleep_s, error, more, exc_info=not expected)
+            return sleep_s
+        return min(sleep_s, _LONGEST_SLEEP_S)
+
+    def _cycle(self) -> float:
+        # From here on every enqueue rings. Set before asking for the next due time: a row recorded after the question would
+        # otherwise be slept through.
+        self._alarm_ms = _ALWAYS
+        sleep_s = min(self._settle_backlog(), self._copy_log())
+        if self._paused:
+            self._alarm_ms = _NOT_FOR_ENQUEUES
+            return sleep_s
+        return min(sleep_s, self._drain())
+
+    def _drain(self) -> float:
+        """One batch, unless resting or nothing is due; returns how long until the next, in seconds."""
+        resting_s = self._rest_until - time.monotonic()
+        if resting_s > 0:
+            self._alarm_ms = _NOT_FOR_ENQUEUES
+            return resting_s
+        self._drainer.recover()
+        due_ms = self._ledger.next_due()
+        now_ms = self._ledger.clock.now_ms()
+        if due_ms is None or due_ms > now_ms:
+            self._troubles = 0
+            self._alarm_ms = _ALWAYS if due_ms is None else due_ms
+            return _ALWAYS if due_ms is None else (due_ms - now_ms) / 1000
+        outcome = self._drainer.run_once(now_ms)
+        if outcome.all_failed:
+            return self._rest()
+        self._troubles = 0
+        return 0.0
+
+    def _rest(self) -> float:
+        """Something bigger than one file is wrong: leaves everything alone for a while, longer each time."""
+        self._troubles += 1
+        rest_s = backoff_ms(self._troubles, _TROUBLE_MIN_S, _TROUBLE_MAX_S, 0) / 1000
+        self._rest_until = time.monotonic() + rest_s
+        return rest_s
+
+    def _settle_backlog(self) -> float:
+        if not self._backlog:
+            return _ALWAYS
+        wait_s = self._backlog_after - time.monotonic()
+        if wait_s <= 0:
+            self._backlog.retry(self._record_or_unlink)
+            wait_s = 1.0
+            self._backlog_after = time.monotonic() + wait_s
+        return wait_s if self._backlog else _ALWAYS
+
+    def _record_or_unlink(self, attachment_uuid: str, content_type: int) -> bool:
+        try:
+            self._ledger.enqueue(attachment_uuid, content_type)
+        except LedgerError:
+            try:
+                self._storage.unlink(attachment_uuid)
+            except DeferredDeleteError as error:
+                self._tally.last_error = str(error)
+                return False
+        return True
+
+    def _copy_log(self) -> float:
+        self._rings_for_log = True  # before looking at the log, for the same reason as the alarm
+        wait_s = self._checkpoint_after - time.monotonic()
+        if self._ledger.checkpoint_due and wait_s <= 0:
+            wait_s = _CHECKPOINT_RETRY_S
+            self._checkpoint_after = time.monotonic() + wait_s
+            self._ledger.checkpoint()
+        if not self._ledger.checkpoint_due:
+            return _ALWAYS
+        self._rings_for_log = False  # looked at again after wait_s anyway
+        return max(0.0, wait_s)
+
+    def _is_halted(self) -> bool:
+        return self._stopping or self._paused
+
+    def _throttle(self, seconds: float) -> None:
+        self._halt.wait(seconds)
+
+    def _set_paused(self, paused: bool) -> None:
+        with self._lock:
+            self._paused = paused
+            self._set_halt()
+        self._wakeup.set()
+
+    def _set_halt(self) -> None:
+        """Keeps the event that cuts the throttle short in step with the two flags."""
+        if self._is_halted():
+            self._halt.set()
+        else:
+            self._halt.clear()

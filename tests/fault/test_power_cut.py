@@ -1,0 +1,86 @@
+"""What a power cut does to two databases that are synced at different moments, acted out with a real Orthanc.
+
+The machine cannot be switched off here. What it would leave is made by hand: Orthanc's index as it was before the deletion, the ledger as it was
+after, and the boot identity of another boot in the ledger.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from harness.orthanc_process import OrthancError, OrthancProcess
+from harness.senders import http_upload
+from tests.conftest import ServerFactory
+from tests.integration.test_deletion import study_of, wait_until_drained
+
+pytestmark = pytest.mark.orthanc
+
+
+def index_files(server: OrthancProcess) -> list[Path]:
+    return [path for path in server.storage.iterdir() if path.name.startswith("index")]
+
+
+def fall_back(server: OrthancProcess, copies: Path) -> None:
+    """Puts the index back, and makes the ledger believe that this is another boot of the machine."""
+    for path in index_files(server):
+        path.unlink()
+    for path in copies.iterdir():
+        shutil.copy(path, server.storage / path.name)
+    with sqlite3.connect(server.storage / "deferred-deletions.db") as ledger:
+        ledger.execute("UPDATE facts SET value = 'another boot' WHERE name = 'boot_id'")
+
+
+@pytest.fixture
+def after_the_cut(
+    make_server: ServerFactory, tmp_path: Path, small_study: list[Path]
+) -> tuple[OrthancProcess, list[str]]:
+    """A server that is down: its index knows ten instances whose deletion is in the ledger."""
+    copies = tmp_path / "index before"
+    copies.mkdir()
+    server = make_server({"DeferredDelete": {"GracePeriod": 3600}})
+    server.start()
+    uploaded = http_upload(server, small_study[:10])
+    server.stop()
+    for path in index_files(server):
+        shutil.copy(path, copies / path.name)
+    server.start()
+    server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+    server.kill()
+    fall_back(server, copies)
+    # Due at once, so that nothing but the check stands between the worker and the files.
+    with sqlite3.connect(server.storage / "deferred-deletions.db") as ledger:
+        ledger.execute("UPDATE pending SET next_attempt_at = 0")
+    return server, uploaded
+
+
+def test_attachments_that_the_index_knows_again_are_not_unlinked(
+    after_the_cut: tuple[OrthancProcess, list[str]], small_study: list[Path]
+) -> None:
+    server, uploaded = after_the_cut
+    with server:
+        wait_until_drained(server)
+        for orthanc_id, path in zip(uploaded, small_study, strict=False):
+            assert server.request("GET", f"/instances/{orthanc_id}/file").data == path.read_bytes()
+        assert "of 20 deletions then in the air 20 are withdrawn" in server.log_text()
+
+
+def test_an_index_that_cannot_be_asked_stops_the_start(after_the_cut: tuple[OrthancProcess, list[str]]) -> None:
+    server, _ = after_the_cut
+    (server.storage / "index").write_bytes(b"not a database" * 1000)
+    with pytest.raises(OrthancError, match="refuses to start: cannot ask Orthanc's index"):
+        server.start()
+
+
+def test_without_an_index_to_ask_the_ledger_is_believed(after_the_cut: tuple[OrthancProcess, list[str]]) -> None:
+    """As where PostgreSQL serves Orthanc."""
+    server, _ = after_the_cut
+    for path in index_files(server):
+        path.unlink()
+    with server:
+        wait_until_drained(server)
+        assert server.attachment_files() == []
+        assert "nobody can say which deletions Orthanc forgot" in server.log_text()
