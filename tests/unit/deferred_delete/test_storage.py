@@ -3,8 +3,8 @@
 import errno
 import os
 import random
-import stat
 import shutil
+import stat
 import subprocess
 import threading
 from pathlib import Path
