@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,7 @@ from . import __version__, index, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
 from .config import Configuration, ConfigurationError
 from .conflicts import loaded_libraries, storage_conflict
-from .metrics import deletion_metrics, transcoder_metrics
+from .metrics import association_metrics, deletion_metrics, transcoder_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -112,21 +113,36 @@ class Bundle:
             if self.recorder is not None:
                 sdk.RegisterOnStoredInstanceCallback(ingest.stored)
         if self.deferred_delete is not None or self.tuner is not None:
-            sdk.RegisterOnChangeCallback(ChangeCallback(sdk, self.started, self.stopped))
+            sdk.RegisterOnChangeCallback(ChangeCallback(self._changes()))
         rest.register(sdk, self.routes())
         if self.configuration.enabled:
             operators_page.link_from_explorer(sdk)
         self._register_metrics()
+
+    def _changes(self) -> dict[int, Callable[[], None]]:
+        changes = self.sdk.ChangeType
+        actions: dict[int, Callable[[], None]] = {
+            int(changes.ORTHANC_STARTED): self.started,
+            int(changes.ORTHANC_STOPPED): self.stopped,
+        }
+        if self.tuner is not None:
+            # A job (C-STORE to a modality, a move) opens associations of its own.
+            actions[int(changes.JOB_SUBMITTED)] = self.tuner.outgoing_begins
+            actions[int(changes.JOB_SUCCESS)] = actions[int(changes.JOB_FAILURE)] = self.tuner.outgoing_ends
+        return actions
 
     def _register_metrics(self) -> None:
         if self.exposition is None:
             return
         if self.deferred_delete is not None:
             worker = self.deferred_delete.worker
-            self.exposition.add_source(lambda: deletion_metrics(worker.status()))
+            self.exposition.add_source(lambda: deletion_metrics(worker.status()), name="deletions")
+        if self.tuner is not None:
+            tuner = self.tuner
+            self.exposition.add_source(lambda: association_metrics(tuner.status()), name="associations")
         if self.transcoder is not None:
             transcoder = self.transcoder
-            self.exposition.add_source(lambda: transcoder_metrics(transcoder.counters()))
+            self.exposition.add_source(lambda: transcoder_metrics(transcoder.counters()), name="transcoder")
 
     def started(self) -> None:
         """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""

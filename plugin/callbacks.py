@@ -168,10 +168,14 @@ class StorageCallbacks:
 
 
 class ChangeCallback:
-    """OnChange: starts and stops what runs in the background, on the core's own thread for changes."""
+    """OnChange: starts and stops what runs in the background, on the core's own thread for changes.
 
-    def __init__(self, sdk: ModuleType, started: Callable[[], None], stopped: Callable[[], None]) -> None:
-        self._actions = {int(sdk.ChangeType.ORTHANC_STARTED): started, int(sdk.ChangeType.ORTHANC_STOPPED): stopped}
+    Args:
+        actions: by the number of the change (the SDK's ChangeType).
+    """
+
+    def __init__(self, actions: dict[int, Callable[[], None]]) -> None:
+        self._actions = actions
 
     def __call__(self, change_type: int, _level: int, _orthanc_id: str) -> None:
         """Handles one change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from association import TunerStatus
 from deferred_delete import Status as DeletionStatus
 from timing import Metric
 from transcoder import CounterRow
@@ -80,6 +81,25 @@ def transcoder_metrics(rows: Iterable[CounterRow]) -> Iterable[Metric]:
         "counter",
         [(k, row.total_ns / 1e9) for k, row in labelled],
     )
+
+
+def association_metrics(status: TunerStatus) -> Iterable[Metric]:
+    """The watcher of DICOM connections."""
+    open_now = [
+        ({"direction": "incoming"}, status.open_associations),
+        ({"direction": "outgoing"}, status.open_outgoing),
+    ]
+    yield Metric(f"{PREFIX}associations_open", "DICOM connections that are watched now.", "gauge", open_now)
+    yield _one("associations_watched", "1 while the watcher runs.", "gauge", status.running)
+    yield _one("associations_seen_total", "DICOM connections watched since start.", "counter", status.associations_seen)
+    yield _one(
+        "associations_acks_forced_total",
+        "Acknowledgements that would have waited up to 40 ms.",
+        "counter",
+        status.acks_forced,
+    )
+    yield _one("associations_wake_ups_total", "Times the watcher woke up.", "counter", status.wake_ups)
+    yield _one("associations_cpu_seconds_total", "CPU time of the watcher.", "counter", status.cpu_seconds)
 
 
 def _one(name: str, text: str, kind: str, value: float) -> Metric:

@@ -9,7 +9,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ENUMERATIONS: dict[str, dict[str, int]] = {
-    "ChangeType": {"ORTHANC_STARTED": 10, "ORTHANC_STOPPED": 11},
+    "ChangeType": {
+        "ORTHANC_STARTED": 10,
+        "ORTHANC_STOPPED": 11,
+        "JOB_SUBMITTED": 16,
+        "JOB_SUCCESS": 17,
+        "JOB_FAILURE": 18,
+    },
     "InstanceOrigin": {"UNKNOWN": 1, "DICOM_PROTOCOL": 2, "REST_API": 3, "PLUGIN": 4, "LUA": 5, "WEB_DAV": 6},
     "ReceivedInstanceAction": {"KEEP_AS_IS": 1, "MODIFY": 2, "DISCARD": 3},
     "ContentType": {"UNKNOWN": 0, "DICOM": 1, "DICOM_UNTIL_PIXEL_DATA": 3},

@@ -8,6 +8,9 @@ from collections.abc import Callable
 class ChangeType:
     ORTHANC_STARTED: int
     ORTHANC_STOPPED: int
+    JOB_SUBMITTED: int
+    JOB_SUCCESS: int
+    JOB_FAILURE: int
 
 class InstanceOrigin:
     UNKNOWN: int

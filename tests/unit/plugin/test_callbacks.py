@@ -77,7 +77,7 @@ def test_started_and_stopped_are_told_apart_and_never_raise() -> None:
     def fail() -> None:
         raise RuntimeError("no")
 
-    changed = ChangeCallback(StubOrthanc(), lambda: seen.append("started"), fail)
+    changed = ChangeCallback({10: lambda: seen.append("started"), 11: fail})
     for change in (3, 10, 11):
         changed(change, 0, "")
     assert seen == ["started"]

@@ -1,0 +1,49 @@
+"""When the watcher looks at all descriptors although nothing has happened to the sockets it knows."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_MS = 1_000_000
+
+
+class Reason(Enum):
+    """Why a look is due. The number orders nothing; each reason has its own pace."""
+
+    ACCEPTING = "a connection reached the listening socket; its descriptor appears when the DICOM server accepts it"
+    OUTGOING = "an association to a modality is likely to be opened, and no event tells of it"
+    LISTENER = "the DICOM server does not listen yet, or may listen on a new socket"
+
+
+class Schedule:
+    """The next look for each reason, each time twice as far away, up to a limit."""
+
+    def __init__(self) -> None:
+        self._due: dict[Reason, tuple[int, int, int]] = {}
+
+    def begin(self, reason: Reason, now_ns: int, first_ms: float, limit_ms: float) -> None:
+        """Starts a reason's pace anew, with the first look `first_ms` from now."""
+        step_ns = int(first_ms * _MS)
+        self._due[reason] = (now_ns + step_ns, step_ns, int(limit_ms * _MS))
+
+    def end(self, reason: Reason) -> None:
+        """No more looks for this reason."""
+        self._due.pop(reason, None)
+
+    def __contains__(self, reason: Reason) -> bool:
+        return reason in self._due
+
+    def timeout_s(self, now_ns: int) -> float:
+        """How long epoll may wait: -1 where no look is due at all."""
+        if not self._due:
+            return -1
+        return max(0, min(due_ns for due_ns, _, _ in self._due.values()) - now_ns) / 1e9
+
+    def take(self, now_ns: int) -> set[Reason]:
+        """The reasons that are due; their next look is moved on."""
+        due = {reason for reason, (due_ns, _, _) in self._due.items() if due_ns <= now_ns}
+        for reason in due:
+            _, step_ns, limit_ns = self._due[reason]
+            step_ns = min(max(step_ns * 2, _MS), limit_ns)
+            self._due[reason] = (now_ns + step_ns, step_ns, limit_ns)
+        return due
