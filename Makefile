@@ -7,7 +7,7 @@ RUN_ONCE ?=
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
 
-.PHONY: help setup setup-dev run test test-unit bench lint format docs lock clean
+.PHONY: help setup setup-dev run test test-unit bench bench-associations lint format docs lock clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ test-unit: setup-dev  ## the tests that need no Orthanc
 
 bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bundle side by side (about 25 minutes)
 	@.venv/bin/python -m bench.ingest $(BENCH_ARGUMENTS)
+
+bench-associations: setup-dev  ## C-STORE with 1 to 16 associations of three senders, over loopback and MTU 1500, native and tuned
+	@.venv/bin/python -m bench.associations $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

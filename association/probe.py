@@ -13,7 +13,9 @@ from .part10 import Instance
 from .peer import Peer
 
 MAX_COUNT = 1000
-STORE_COUNT = 20
+# A kernel acknowledges the first dozen or so segments of a connection at once whatever happens (quick-ack credit), so fewer than twenty
+# stores may not show a stall that is there.
+MAX_STORE_COUNT = 100
 CALLING_AE_TITLE = "ASSOC-PROBE"
 # Linux delays an acknowledgement by 40 ms, Windows and BSD by up to 200: half the shortest tells a stall from a slow peer.
 STALL_MS = 20.0
@@ -60,7 +62,7 @@ def run(
     Args:
         target: the peer.
         count: round trips in each association, at most `MAX_COUNT`.
-        instance: sent at most `STORE_COUNT` times in each association; the peer keeps it.
+        instance: sent at most `MAX_STORE_COUNT` times in each association; the peer keeps it.
         progress: told what begins.
 
     Raises:
@@ -76,7 +78,7 @@ def run(
     nagle: list[float] = []
     no_delay: list[float] = []
     if instance is not None:
-        stores = min(count, STORE_COUNT)
+        stores = min(count, MAX_STORE_COUNT)
         progress(f"{stores} C-STOREs, Nagle's algorithm on")
         nagle = _stores(target, instance, stores, no_delay=False)
         progress(f"{stores} C-STOREs, TCP_NODELAY")

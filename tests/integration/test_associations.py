@@ -75,12 +75,12 @@ def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
     instance = part10.read(small_study[0])
     with make_server(bundle=False) as native:
         target = probe.Target(host="127.0.0.1", port=native.dicom_port)
-        report = probe.run(target, 10, instance)
-        assert (report.response_stalls, report.data_set_end_stalls) == (True, True)
+        report = probe.run(target, 30, instance)
+        assert (report.response_stalls, report.data_set_end_stalls) == (True, True), report
     with make_server(ONLY) as tuned:
         target = probe.Target(host="127.0.0.1", port=watched(tuned).dicom_port)
-        report = probe.run(target, 10, instance)
-        assert (report.response_stalls, report.data_set_end_stalls) == (False, False)
+        report = probe.run(target, 30, instance)
+        assert (report.response_stalls, report.data_set_end_stalls) == (False, False), report
 
 
 def test_stages_that_the_sdk_cannot_see_are_told_for_one_association(
