@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,10 +149,10 @@ def check_stray_bits(samples: Samples, layout: Layout) -> None:
     if layout.bits_stored == layout.bits_allocated:
         return
     if layout.signed:
-        values = samples.view(np.int8 if layout.bits_allocated == 8 else np.int16)
+        values: NDArray[Any] = samples.view(np.int8 if layout.bits_allocated == 8 else np.int16)
         half = 1 << (layout.bits_stored - 1)
-        stray = int(values.min()) < -half or int(values.max()) >= half
+        stray = int(np.min(values)) < -half or int(np.max(values)) >= half
     else:
-        stray = int(samples.max()) >> layout.bits_stored != 0
+        stray = int(np.max(samples)) >> layout.bits_stored != 0
     if stray:
         raise KeptError(Reason.STRAY_BITS)
