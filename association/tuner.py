@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TunerStatus(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+class TunerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """State of the watcher; counts since it was started."""
 
     supported: bool  # Linux: elsewhere NoDelay alone is at work

@@ -100,8 +100,8 @@ def watcher_cpu(server: OrthancProcess, *, tuned: bool) -> float:
     deadline = time.monotonic() + 10
     while tuned:
         status = server.json("GET", "/associations/status")
-        if status["Listening"]:
-            return float(status["CpuSeconds"])
+        if status["listening"]:
+            return float(status["cpu_seconds"])
         if time.monotonic() > deadline:
             raise OrthancError("the watcher did not find the DICOM server's socket")
         time.sleep(0.02)

@@ -36,7 +36,7 @@ def status(server: OrthancProcess) -> dict[str, Any]:
 
 
 def watched(server: OrthancProcess) -> OrthancProcess:
-    until(lambda: status(server)["Listening"], "the watcher finds the DICOM server")
+    until(lambda: status(server)["listening"], "the watcher finds the DICOM server")
     return server
 
 
@@ -76,10 +76,10 @@ def test_every_data_set_of_an_unmodified_storescu_is_acknowledged_once(
         storescu(watched(server), small_study)
         after = status(server)
         assert server.json("GET", "/statistics")["CountInstances"] == len(small_study)
-        assert after["AssociationsSeen"] == 1
+        assert after["associations_seen"] == 1
         # One for the association and one for each instance; fewer would mean stalls.
-        assert len(small_study) <= after["AcksForced"] <= 2 * len(small_study)
-        until(lambda: status(server)["OpenAssociations"] == 0, "the association is gone")
+        assert len(small_study) <= after["acks_forced"] <= 2 * len(small_study)
+        until(lambda: status(server)["open_associations"] == 0, "the association is gone")
 
 
 def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
@@ -130,7 +130,7 @@ def test_200_associations_leave_no_descriptor_and_every_peer_sees_its_end(
                     peer._send(instance.dataset[:2000])
             peer._socket.close()
         until(lambda: sockets(server) == before, "all sockets of associations are closed")
-        assert status(server)["OpenAssociations"] == 0
+        assert status(server)["open_associations"] == 0
         storescu(server, small_study[:3])
         assert server.json("GET", "/statistics")["CountInstances"] == 3
 
@@ -148,7 +148,7 @@ def test_what_is_no_dicom_on_the_port_is_closed_and_does_no_harm(
                     assert ends(client)
         storescu(server, small_study[:2])
         assert server.json("GET", "/statistics")["CountInstances"] == 2
-        assert status(server)["Running"]
+        assert status(server)["running"]
 
 
 def test_64_associations_at_once(make_server: ServerFactory, small_study: list[Path]) -> None:
@@ -157,7 +157,7 @@ def test_64_associations_at_once(make_server: ServerFactory, small_study: list[P
         with ThreadPoolExecutor(64) as pool:
             list(pool.map(lambda number: storescu(server, [small_study[number % 40]]), range(64)))
         assert server.json("GET", "/statistics")["CountInstances"] == 40
-        until(lambda: status(server)["OpenAssociations"] == 0, "all associations are gone")
+        until(lambda: status(server)["open_associations"] == 0, "all associations are gone")
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_restarts_on_the_same_port(make_server: ServerFactory, small_study: list
     for start in range(3):
         server.start()
         storescu(watched(server), small_study[start : start + 1])
-        assert status(server)["AcksForced"] >= 1
+        assert status(server)["acks_forced"] >= 1
         assert server.stop() == 0
 
 
@@ -180,4 +180,4 @@ def test_switched_off_nothing_is_watched(make_server: ServerFactory, small_study
     with make_server({"DicomAssociations": {"QuickAck": False}}) as server:
         storescu(server, small_study[:2])
         http_upload(server, small_study[2:4])
-        assert (status(server)["Running"], status(server)["AcksForced"]) == (False, 0)
+        assert (status(server)["running"], status(server)["acks_forced"]) == (False, 0)
