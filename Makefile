@@ -10,7 +10,7 @@ BENCH_ARGUMENTS ?=
 .PHONY: help setup setup-dev run test test-unit bench bench-associations lint format docs lock clean
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## install Debian's packages and the environment that Orthanc loads (env/)
 	@scripts/setup
@@ -27,7 +27,7 @@ test: setup-dev lint  ## lint, then every test: unit, integration against a real
 test-unit: setup-dev  ## the tests that need no Orthanc
 	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
-bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bundle side by side (about 25 minutes)
+bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bundle side by side (about 15 minutes)
 	@.venv/bin/python -m bench.ingest $(BENCH_ARGUMENTS)
 
 bench-associations: setup-dev  ## C-STORE with 1 to 16 associations of three senders, over loopback and MTU 1500, native and tuned

@@ -100,7 +100,7 @@ def remove_earlier_run(server: OrthancProcess) -> None:
 def store_over_cstore(server: OrthancProcess, paths: list[Path]) -> None:
     """One unmodified storescu association."""
     say(
-        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 187 MB, on one association"
+        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 196 MB, on one association"
     )
     before = instance_count(server)
     ended = threading.Event()
