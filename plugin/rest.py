@@ -40,7 +40,7 @@ def json_answer(value: Any) -> Answer:
     return Answer(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-# The plugin gives up its reference to each REST callback without holding Python's lock (RestCallback's destructor, 4.0 to 7.1). Were
+# The plugin gives up its reference to each REST callback without holding Python's lock (RestCallback's destructor; seen with 5.0). Were
 # it the last one, Orthanc would die of a segmentation fault at every stop: seen with Python 3.13, survived by chance with 3.11.
 _never_freed: list[Callable[..., None]] = []
 
