@@ -42,6 +42,9 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     storage_compression: bool = False
     dicom_port: int = 4242
     dicom_server_enabled: bool = True
+    http_server_enabled: bool = True
+    http_port: int = 8042
+    ssl_enabled: bool = False
     ingest_transcoding: str = ""
 
 

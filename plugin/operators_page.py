@@ -32,7 +32,7 @@ def routes() -> list[Route]:
 
 def _route(name: str, media_type: str) -> Route:
     body = (FOLDER / name).read_bytes()
-    return Route("GET", f"/bundle/{name}", "the operators' page", lambda: Answer(body, media_type))
+    return Route("GET", f"/bundle/{name}", "the operators' page", lambda _: Answer(body, media_type))
 
 
 def link_from_explorer(sdk: ModuleType) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,6 +17,44 @@ logger = logging.getLogger(__name__)
 JSON = "application/json"
 
 
+class Request(NamedTuple):
+    """What a handler may know of its request.
+
+    `path` is the URI without its query; `groups` what the parentheses of the route's path matched; `arguments` the query (GET and DELETE
+    only: Orthanc gives none for POST); `headers` by lower-case name; `body` as sent.
+    """
+
+    path: str
+    groups: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    def json(self, kind: type[Any]) -> Any:
+        """The body as `kind`.
+
+        Raises:
+            RefusedError: 400, with the path inside the document and what is expected there.
+        """
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.DecodeError as error:
+            raise RefusedError(400, f"body: {one_line(error).replace('`', '')}") from None
+
+
+class RefusedError(Exception):
+    """A request that is answered with a status and one line of reason; nothing was changed.
+
+    Args:
+        status: HTTP status, 4xx or 5xx.
+        message: what, where, what was expected.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Answer(NamedTuple):
     """A body and its media type."""
 
@@ -26,13 +65,14 @@ class Answer(NamedTuple):
 class Route(NamedTuple):
     """One path and what answers it.
 
-    `path` is literal; `method` the one method it takes; `summary` is what GET /bundle/status lists.
+    `path` is a regular expression of the whole path, as Orthanc takes it; `method` the one method it takes; `summary` is what
+    GET /bundle/status lists. The handler runs on one of Orthanc's HTTP threads and must not wait for another of them.
     """
 
     method: str
     path: str
     summary: str
-    handler: Callable[[], Answer]
+    handler: Callable[[Request], Answer]
 
 
 def json_answer(value: Any) -> Answer:
@@ -54,18 +94,38 @@ def register(sdk: ModuleType, routes: list[Route]) -> None:
         sdk.RegisterRestCallback(path, callback)
 
 
-def _callback(path: str, methods: dict[str, Callable[[], Answer]]) -> Callable[..., None]:
-    def answer(output: Any, _uri: str, **request: Any) -> None:
+def _callback(path: str, methods: dict[str, Callable[[Request], Answer]]) -> Callable[..., None]:
+    def answer(output: Any, uri: str, **request: Any) -> None:
         handler = methods.get(str(request.get("method")))
         if handler is None:
             output.SendMethodNotAllowed(",".join(sorted(methods)))
             return
         try:
-            result = handler()
+            result = handler(_request(uri, request))
+        except RefusedError as error:
+            _send_error(output, error.status, one_line(error))
+            return
         except Exception as error:  # noqa: BLE001 - a raise would keep its frames; the client gets a status, the log a line
             logger.error("%s: %s", path, one_line(error))  # noqa: TRY400
-            output.SendHttpStatusCode(500)
+            _send_error(output, 500, one_line(error))
             return
         output.AnswerBuffer(result.body, result.media_type)
 
     return answer
+
+
+def _request(uri: str, request: dict[str, Any]) -> Request:
+    return Request(
+        path=uri,
+        groups=tuple(request.get("groups", ())),
+        arguments=request.get("get", {}),
+        headers={name.lower(): value for name, value in request.get("headers", {}).items()},
+        body=request.get("body", b"") or b"",
+    )
+
+
+def _send_error(output: Any, status: int, message: str) -> None:
+    """The status with a JSON body in the shape of Orthanc's own errors; ASCII, because the SDK takes text and its length in bytes."""
+    body = json.dumps({"HttpStatus": status, "Message": message})
+    output.SetHttpHeader("Content-Type", JSON)
+    output.SendHttpStatus(status, body, len(body))

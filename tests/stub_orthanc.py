@@ -21,6 +21,7 @@ ENUMERATIONS: dict[str, dict[str, int]] = {
     "ContentType": {"UNKNOWN": 0, "DICOM": 1, "DICOM_UNTIL_PIXEL_DATA": 3},
 }
 FUNCTIONS = (
+    "GenerateRestApiAuthorizationToken",
     "GetCommandLineArgument",
     "GetCommandLineArgumentsCount",
     "GetConfiguration",
@@ -77,6 +78,7 @@ class StubOutput:
 
     def __init__(self) -> None:
         self.answer: tuple[Any, ...] | None = None
+        self.headers: dict[str, str] = {}
 
     def AnswerBuffer(self, body: bytes, media_type: str) -> None:
         self.answer = (200, body, media_type)
@@ -84,5 +86,9 @@ class StubOutput:
     def SendMethodNotAllowed(self, allowed: str) -> None:
         self.answer = (405, allowed)
 
-    def SendHttpStatusCode(self, status: int) -> None:
-        self.answer = (status,)
+    def SetHttpHeader(self, name: str, value: str) -> None:
+        self.headers[name] = value
+
+    def SendHttpStatus(self, status: int, body: str, body_bytes: int) -> None:
+        assert len(body.encode()) == body_bytes
+        self.answer = (status, body)

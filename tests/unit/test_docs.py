@@ -22,8 +22,8 @@ def test_the_tables_of_keys_are_those_of_the_code() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    source = (BUNDLE / "plugin" / "bundle.py").read_text()
-    routes = set(re.findall(r'"(/(?:bundle|deferred-delete|timing|transcoder|associations|plugins)/[^"]*)"', source))
+    source = "".join(path.read_text() for path in (BUNDLE / "plugin").rglob("*.py"))
+    routes = set(re.findall(r'"(/(?:bundle|deferred-delete|timing|transcoder|associations|plugins)/[^"{]*)"', source))
     assert len(routes) >= 10
     operations = (BUNDLE / "docs" / "operations.md").read_text()
     assert [
@@ -32,7 +32,8 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    sources = "".join((BUNDLE / path).read_text() for path in ("plugin/metrics.py", "timing/exposition.py"))
+    files = [*(BUNDLE / "plugin" / "parts").glob("*.py"), BUNDLE / "timing" / "exposition.py"]
+    sources = "".join(path.read_text() for path in files)
     names = set(
         re.findall(r'"(?:\{PREFIX\})?((?:ingest|deletions?|transcoder?d?|associations?|source)_[a-z_]+)"', sources)
     )

@@ -1,0 +1,67 @@
+"""HTTP requests to the Orthanc that we run in.
+
+`orthanc.RestApi*` keeps Python's lock while it waits for the core, which may be waiting for a storage callback, which waits for Python's
+lock. A socket gives the lock away, so our threads talk to their own server as any client does.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
+TIMEOUT_S = 600.0
+
+
+class LoopbackError(Exception):
+    """Orthanc could not be asked at all: not yet started, stopping, or without an HTTP server; the message is one line."""
+
+
+class LoopbackAnswer(NamedTuple):
+    """HTTP status and body."""
+
+    status: int
+    body: bytes
+
+
+class Loopback:
+    """A client of this process's own REST API; safe to use from several threads, each request has its own connection.
+
+    Never to be used from a callback or a route: the HTTP thread that would answer may be the one that waits.
+
+    Args:
+        port: Orthanc's HttpPort.
+        tls: SslEnabled. The certificate is not checked: it names the host as clients know it, and the connection does not leave the machine.
+        authorization: gives the Authorization header's value; asked at each request, since the SDK gives a token only once the server runs.
+    """
+
+    def __init__(self, port: int, *, tls: bool, authorization: Callable[[], str]) -> None:
+        self._port = port
+        self._tls = tls
+        self._authorization = authorization
+
+    def request(self, method: str, path: str, body: bytes = b"", timeout_s: float = TIMEOUT_S) -> LoopbackAnswer:
+        """One request, whatever its status.
+
+        Raises:
+            LoopbackError: no answer within `timeout_s` seconds without a byte, or no server.
+        """
+        connection = self._connection(timeout_s)
+        try:
+            connection.request(method, path, body or None, {"Authorization": self._authorization()})
+            response = connection.getresponse()
+            return LoopbackAnswer(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise LoopbackError(f"{method} {path} on this Orthanc's own port {self._port}: {reason}") from None
+        finally:
+            connection.close()
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=timeout_s, context=context)

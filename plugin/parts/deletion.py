@@ -1,0 +1,153 @@
+"""DeferredDelete: the storage area, its worker, and what operators ask of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+from deferred_delete import DeferredDelete, Status, Worker
+from timing import Metric
+
+from .. import index, rest
+from ..config import Configuration, ConfigurationError
+from ..conflicts import loaded_libraries, storage_conflict
+from .part import PREFIX, Part, single
+
+logger = logging.getLogger(__name__)
+
+STOP_DEADLINE_S = 5.0
+
+
+class DeletionPart(Part):
+    """The archive's storage area with deletions in the background.
+
+    Raises:
+        ConfigurationError: another plugin has the storage area.
+        DeferredDeleteError: the ledger of pending deletions cannot be used.
+    """
+
+    section = "DeferredDelete"
+    needs = ("RegisterStorageArea", "RegisterOnChangeCallback", "RegisterRestCallback")
+
+    def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
+        self._sdk = sdk
+        self.deferred_delete = _open(configuration)
+
+    def started(self) -> None:
+        """Starts the worker."""
+        self.deferred_delete.worker.start()
+
+    def stopped(self) -> None:
+        """Stops the worker and closes the ledger."""
+        self.deferred_delete.close(STOP_DEADLINE_S)
+
+    def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
+        """The ledger and its worker."""
+        return {"deletions": lambda: deletion_metrics(self.deferred_delete.worker.status())}
+
+    def routes(self) -> list[rest.Route]:
+        """Status, pause and resume, and what the C++ plugin answers."""
+        worker = self.deferred_delete.worker
+
+        def act(action: Any) -> rest.Answer:
+            action()
+            return rest.json_answer(worker.status())
+
+        return [
+            rest.Route(
+                "GET", "/deferred-delete/status", "pending deletions", lambda _: rest.json_answer(worker.status())
+            ),
+            rest.Route(
+                "POST", "/deferred-delete/pause", "stop deleting, survives restarts", lambda _: act(worker.pause)
+            ),
+            rest.Route("POST", "/deferred-delete/resume", "delete again", lambda _: act(worker.resume)),
+            rest.Route(
+                "GET",
+                "/plugins/delayed-deletion/status",
+                "as the C++ DelayedDeletion plugin answers",
+                lambda _: self._delayed_deletion_status(worker),
+            ),
+        ]
+
+    def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:
+        """What monitoring written for the C++ plugin reads; the identifier needs an SDK of Orthanc 1.11.1 or later."""
+        identify = getattr(self._sdk, "GetDatabaseServerIdentifier", None)
+        status = worker.status()
+        return rest.json_answer(
+            {
+                "DatabaseServerIdentifier": identify() if identify is not None else "",
+                "FilesPendingDeletion": status.pending + status.claimed + status.failed + status.unrecorded,
+            }
+        )
+
+
+def _open(configuration: Configuration) -> DeferredDelete:
+    settings = configuration.deferred_delete
+    assert settings is not None
+    conflict = storage_conflict(configuration.document, loaded_libraries())
+    if conflict:
+        raise ConfigurationError(conflict)
+    sync = configuration.core.sync_storage_area
+    opened = DeferredDelete(
+        configuration.storage_root,
+        settings,
+        sync=sync,
+        ledger_path=configuration.ledger_path,
+        live_ones=index.reader(configuration.index_path),
+    )
+    for taken in opened.take_over(configuration.delayed_deletion_path):
+        logger.warning(
+            "took over %d pending deletions of the C++ plugin, kept its database as %s", taken.recorded, taken.kept_as
+        )
+    logger.info(
+        "deferred deletion: storage %s, ledger %s, SyncStorageArea %s, GracePeriod %g s",
+        configuration.storage_root,
+        configuration.ledger_path,
+        sync,
+        settings.grace_period,
+    )
+    return opened
+
+
+def deletion_metrics(status: Status) -> Iterable[Metric]:
+    """The ledger and its worker."""
+    states = {
+        "pending": status.pending,
+        "claimed": status.claimed,
+        "failed": status.failed,
+        "unrecorded": status.unrecorded,
+    }
+    yield Metric(
+        f"{PREFIX}deletions_pending",
+        "Files that wait for their deletion, by state.",
+        "gauge",
+        [({"state": k}, v) for k, v in states.items()],
+    )
+    yield single(
+        "deletion_oldest_age_seconds",
+        "Age of the oldest pending deletion; 0 with none.",
+        "gauge",
+        status.oldest_age_s or 0,
+    )
+    yield single("deletion_paused", "1 while an operator has paused the worker.", "gauge", status.paused)
+    yield single("deletions_total", "Files unlinked since start.", "counter", status.deleted_since_start)
+    yield single(
+        "deletion_missing_total",
+        "Deletions completed since start whose file was gone already.",
+        "counter",
+        status.missing_since_start,
+    )
+    yield single(
+        "deletion_failures_total",
+        "Attempts to unlink since start that failed and will be made again.",
+        "counter",
+        status.failures_since_start,
+    )
+    yield single(
+        "deletion_freed_bytes_total",
+        "Bytes of the files unlinked since start.",
+        "counter",
+        status.freed_bytes_since_start,
+    )

@@ -1,0 +1,66 @@
+"""IngestTranscoder: what operators see of it. The callback itself is shared with timing, see `plugin.callbacks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from timing import Metric
+from transcoder import CounterRow, Transcoder
+from transcoder.settings import Settings
+
+from .. import rest
+from .part import PREFIX, Part
+
+
+class TranscodingPart(Part):
+    """Lossless compression of instances as they arrive."""
+
+    section = "IngestTranscoder"
+    needs = ("RegisterReceivedInstanceCallback", "RegisterRestCallback")
+
+    def __init__(self, settings: Settings) -> None:
+        self.transcoder = Transcoder(settings)
+
+    def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
+        """Outcomes by rule and reason."""
+        return {"transcoder": lambda: transcoder_metrics(self.transcoder.counters())}
+
+    def routes(self) -> list[rest.Route]:
+        """Outcomes by rule."""
+        return [
+            rest.Route(
+                "GET",
+                "/transcoder/status",
+                "outcomes by rule",
+                lambda _: rest.json_answer(self.transcoder.counters()),
+            )
+        ]
+
+
+def transcoder_metrics(rows: Iterable[CounterRow]) -> Iterable[Metric]:
+    """Outcomes by rule and reason."""
+    labelled = [({"rule": row.rule, "outcome": str(row.reason)}, row) for row in rows]
+    yield Metric(
+        f"{PREFIX}transcoded_instances_total",
+        "Instances looked at, by rule and outcome.",
+        "counter",
+        [(k, row.count) for k, row in labelled],
+    )
+    yield Metric(
+        f"{PREFIX}transcoder_bytes_in_total",
+        "Bytes received, by rule and outcome.",
+        "counter",
+        [(k, row.bytes_in) for k, row in labelled],
+    )
+    yield Metric(
+        f"{PREFIX}transcoder_bytes_out_total",
+        "Bytes to be stored, by rule and outcome.",
+        "counter",
+        [(k, row.bytes_out) for k, row in labelled],
+    )
+    yield Metric(
+        f"{PREFIX}transcoder_seconds_total",
+        "Time spent, by rule and outcome.",
+        "counter",
+        [(k, row.total_ns / 1e9) for k, row in labelled],
+    )
