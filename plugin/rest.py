@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from . import cross_site
 from .callbacks import one_line
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,13 @@ def _callback(path: str, methods: dict[str, Callable[[Request], Answer]]) -> Cal
         if handler is None:
             output.SendMethodNotAllowed(",".join(sorted(methods)))
             return
+        made = _request(uri, request)
+        reason = "" if request["method"] == "GET" else cross_site.refusal(made.headers)
+        if reason:
+            _send_error(output, 403, reason)
+            return
         try:
-            result = handler(_request(uri, request))
+            result = handler(made)
         except RefusedError as error:
             _send_error(output, error.status, one_line(error))
             return

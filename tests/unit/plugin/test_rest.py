@@ -85,3 +85,13 @@ def test_a_body_that_does_not_fit_is_refused_with_its_place(body: bytes, message
     with pytest.raises(rest.RefusedError) as caught:
         request.json(list[str])
     assert (caught.value.status, str(caught.value)) == (400, message)
+
+
+def test_another_site_s_page_cannot_change_anything() -> None:
+    callback, output = registered(ROUTES)["/a"], StubOutput()
+    foreign = {"Host": "pacs", "Origin": "http://evil"}
+    callback(output, "/a", method="POST", headers=foreign)
+    assert output.answer is not None
+    assert output.answer[0] == 403
+    callback(output, "/a", method="GET", headers=foreign)
+    assert output.answer[0] == 200
