@@ -57,10 +57,11 @@ class RefusedError(Exception):
 
 
 class Answer(NamedTuple):
-    """A body and its media type."""
+    """A body, its media type, and further headers."""
 
     body: bytes
     media_type: str = JSON
+    headers: Mapping[str, str] = {}
 
 
 class Route(NamedTuple):
@@ -115,6 +116,8 @@ def _callback(path: str, methods: dict[str, Callable[[Request], Answer]]) -> Cal
             logger.error("%s: %s", path, one_line(error))  # noqa: TRY400
             _send_error(output, 500, one_line(error))
             return
+        for name, value in result.headers.items():
+            output.SetHttpHeader(name, value)
         output.AnswerBuffer(result.body, result.media_type)
 
     return answer

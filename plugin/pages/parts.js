@@ -1,0 +1,117 @@
+// What each section shows, from the answers of the bundle's routes.
+import { shareBars, waterfall } from "./charts.js";
+import { byId, element, empty, show, table, tile } from "./dom.js";
+import { duration, milliseconds, number, percent, size, time, words } from "./format.js";
+
+const TITLES = { http: "HTTP", cstore: "C-STORE", job: "Jobs", other: "Other origins", unknown: "Arrival not seen" };
+const SLOWEST = 12;
+
+const title = (protocol) => TITLES[protocol] ?? protocol;
+
+export function now(rates, deletions, associations, transcoding) {
+  const tiles = [];
+  if (rates) tiles.push(tile(`${number(rates.instances, 1)} /s`, "instances stored"), tile(`${size(rates.bytes)}/s`, "received"));
+  if (deletions) {
+    const waiting = deletions.pending + deletions.claimed + deletions.failed + deletions.unrecorded;
+    const trouble = deletions.failed + deletions.unrecorded > 0;
+    tiles.push(tile(number(waiting, 0), trouble ? "files wait, some failed" : "files wait for deletion", trouble ? "bad" : undefined));
+  }
+  if (associations) tiles.push(tile(number(associations.open_associations + associations.open_outgoing, 0), "associations open"));
+  if (transcoding) {
+    const saved = transcoding.reduce((sum, row) => sum + row.bytes_in - row.bytes_out, 0);
+    tiles.push(tile(size(saved), "saved by transcoding"));
+  }
+  show("now", ...tiles);
+}
+
+export function ingest(snapshot) {
+  const lines = snapshot.protocols.flatMap((protocol) => {
+    const stages = protocol.stages.filter((stage) => stage.stage !== "total" && !stage.stage.includes("."));
+    if (protocol.instances === 0) return [];
+    const total = protocol.stages.find((stage) => stage.stage === "total");
+    return [{
+      label: title(protocol.protocol),
+      title: `${number(protocol.instances, 0)} instances`,
+      parts: Object.fromEntries(stages.map((stage) => [stage.stage, stage.share])),
+      end: milliseconds(total?.p50_ms),
+    }];
+  });
+  show("shares", ...(lines.length ? [...shareBars(lines), element("p", "At the right: the median of an instance's whole time.", "dim")] : [empty("No instance was stored yet.")]));
+  show("stages", ...snapshot.protocols.filter((protocol) => protocol.stages.length).map(stageTable));
+}
+
+function stageTable(protocol) {
+  const made = element("details");
+  made.open = document.querySelector(`details[data-key="${CSS.escape(protocol.protocol)}"]`)?.open ?? false;
+  made.dataset.key = protocol.protocol;
+  const refused = protocol.unfinished ? `, ${number(protocol.unfinished, 0)} refused or unfinished` : "";
+  const summary = element("summary", `${title(protocol.protocol)}: ${number(protocol.instances, 0)} instances, ${size(protocol.bytes)}, ${number(protocol.duplicates, 0)} duplicates${refused}`);
+  summary.dataset.key = `${protocol.protocol} summary`;
+  made.append(summary, table(
+    ["stage", "count", "p50", "p90", "p99", "max", "share"],
+    protocol.stages.map((stage) => [stage.stage, number(stage.count, 0), ...[stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms].map(milliseconds), percent(stage.share)]),
+  ));
+  return made;
+}
+
+export function slowest(instances) {
+  if (instances.length === 0) return show("waterfall", empty("No instance was stored yet."));
+  const lines = instances.slice(0, SLOWEST).map((instance) => ({
+    label: `${time(instance.finished_at)} ${title(instance.protocol)}`,
+    title: `${instance.orthanc_id}, ${size(instance.size_bytes)}${instance.outcome ? `, ${words(instance.outcome)}` : ""}`,
+    parts: Object.fromEntries(Object.entries(instance.stages).filter(([stage]) => stage !== "wait")),
+    total: instance.work_ms,
+  }));
+  return show("waterfall", ...waterfall(lines));
+}
+
+export function transcoding(rows) {
+  if (rows.length === 0) return show("transcoding", empty("No instance was looked at yet."));
+  return show("transcoding", table(
+    ["rule", "outcome", "instances", "received", "stored", "saved", "per instance"],
+    rows.map((row) => [row.rule, words(row.reason), number(row.count, 0), size(row.bytes_in), size(row.bytes_out),
+      row.bytes_in ? percent(1 - row.bytes_out / row.bytes_in) : "–", milliseconds(row.total_ns / row.count / 1e6)]),
+    [0, 1],
+  ));
+}
+
+export function associations(status) {
+  if (!status.running) return show("associations", element("p", status.problem || "The watcher is not running.", "warn"));
+  const rows = [
+    ["open now, incoming", number(status.open_associations, 0)],
+    ["open now, outgoing", number(status.open_outgoing, 0)],
+    ["seen since start", number(status.associations_seen + status.outgoing_seen, 0)],
+    ["stalls of up to 40 ms cured", number(status.acks_forced, 0)],
+    ["CPU time of the watcher", duration(status.cpu_seconds)],
+  ];
+  if (status.problem) rows.push(["problem", status.problem]);
+  return show("associations", table(["", ""], rows));
+}
+
+export function deletion(status) {
+  const waiting = status.pending + status.claimed + status.failed + status.unrecorded;
+  const rate = status.files_per_second;
+  const words = byId("deletion-words");
+  words.className = `words ${status.failed || status.unrecorded ? "bad" : status.paused ? "warn" : ""}`;
+  words.textContent = deletionWords(status, waiting, rate);
+  show("deletion", table(["", ""], [
+    ["wait", number(status.pending, 0)],
+    ["in hand", number(status.claimed, 0)],
+    ["failed, will be tried again", number(status.failed, 0)],
+    ...(status.unrecorded ? [["in memory only", number(status.unrecorded, 0)]] : []),
+    ["oldest", status.oldest_age_s === null ? "–" : duration(status.oldest_age_s)],
+    ["rate", rate ? `${number(rate, 0)} files/s` : "–"],
+    ["deleted since start", `${number(status.deleted_since_start, 0)} files, ${size(status.freed_bytes_since_start)}`],
+    ...(status.missing_since_start ? [["gone already", number(status.missing_since_start, 0)]] : []),
+  ]));
+}
+
+function deletionWords(status, waiting, rate) {
+  if (!status.running) return "The worker is not running: deletions are recorded and wait.";
+  if (status.unrecorded) return `The ledger cannot record: ${number(status.unrecorded, 0)} deletions are kept in memory only. ${status.last_error ?? ""}`;
+  if (status.paused) return `Paused by an operator: ${number(waiting, 0)} files wait, none is deleted.`;
+  if (status.failed) return `${number(status.failed, 0)} files could not be deleted and will be tried again. Last error: ${status.last_error ?? "–"}`;
+  if (waiting === 0) return "Nothing waits.";
+  if (rate > 0) return `Deleting: ${number(waiting, 0)} files wait, about ${duration(waiting / rate)} left at this rate.`;
+  return `${number(waiting, 0)} files wait for their time.`;
+}
