@@ -7,7 +7,7 @@ RUN_ONCE ?=
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
 
-.PHONY: help setup setup-dev run test test-unit bench bench-associations lint format docs lock clean
+.PHONY: help setup setup-dev run test test-unit bench bench-quick bench-associations lint format docs lock clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,11 +27,14 @@ test: setup-dev lint  ## lint, then every test: unit, integration against a real
 test-unit: setup-dev  ## the tests that need no Orthanc
 	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
-bench: setup-dev  ## ingest and deletion of one study, native Orthanc and the bundle side by side (about 15 minutes)
-	@.venv/bin/python -m bench.ingest $(BENCH_ARGUMENTS)
+bench: setup-dev  ## ingest and deletion, the tables of Orthanc's published benchmark, native and bundle side by side (hours; Ctrl-C and again goes on)
+	@.venv/bin/python -m bench ingest $(BENCH_ARGUMENTS)
+
+bench-quick: setup-dev  ## a little of the same, one round, about three minutes
+	@.venv/bin/python -m bench ingest --quick $(BENCH_ARGUMENTS)
 
 bench-associations: setup-dev  ## C-STORE with 1 to 16 associations of three senders, over loopback and MTU 1500, native and tuned
-	@.venv/bin/python -m bench.associations $(BENCH_ARGUMENTS)
+	@.venv/bin/python -m bench associations $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

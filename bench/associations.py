@@ -1,4 +1,4 @@
-"""C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench.associations`, or `make bench-associations`.
+"""C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench associations`, or `make bench-associations`.
 
 Every cell is a fresh Orthanc on an empty storage folder, and native and tuned take turns, so that what else the machine does falls on both.
 Senders are as their authors ship them: no variable is set for them.
@@ -25,8 +25,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom, senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .ingest import machine, usage
 from .links import LOOPBACK, Link, can_make_namespaces, veth
+from .machine import machine, usage
 
 TOOLS = ("storescu", "dcmsend", "pynetdicom", "HTTP")
 CELL_DEADLINE_S = 300.0

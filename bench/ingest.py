@@ -1,207 +1,203 @@
-"""Ingest and deletion of one study: `python -m bench.ingest`, or `make bench`.
+"""Ingest and deletion of one study, native Orthanc beside the bundle: `python -m bench ingest`, or `make bench`.
 
-Every cell is a fresh Orthanc on an empty storage folder: the study goes in by one way of sending, is deleted by one DELETE of the study,
-and the server is gone. Cells are interleaved over the rounds, so that what else the machine does falls on all of them.
+Every cell is a fresh Orthanc on an empty storage folder: the study goes in by one way of sending, is deleted by one DELETE, and the server is
+gone. The rows of a column take turns, so that what else the machine does falls on all of them. Ctrl-C keeps what was measured; the same
+command goes on there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
-import json
-import os
-import platform
 import shutil
-import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydicom.misc import is_dicom
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harness import phantom, senders
-from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
+from harness import phantom
+from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration, executable
 
-JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
-STORAGE: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 3600}}
-WATCH: dict[str, Any] = {"DicomAssociations": {}}
-TIMING: dict[str, Any] = {"StageTiming": {}}
+from . import charts, report
+from .machine import machine, usage
+from .results import Cell, Results, Run, Sample
+from .tables import QUICK, TABLES, Table
+from .variants import VARIANTS
 
-# Name: (with the bundle?, sections and options). The first is what the others are compared with.
-VARIANTS: dict[str, tuple[bool, dict[str, Any]]] = {
-    "native": (False, {}),
-    "native .70": (False, {"IngestTranscoding": JPEG_LOSSLESS}),
-    "DicomAssociations": (True, WATCH),
-    "DeferredDelete": (True, STORAGE),
-    "StageTiming": (True, TIMING),
-    "all but transcoding": (True, STORAGE | WATCH | TIMING),
-    "all, .70": (True, STORAGE | WATCH | TIMING | {"IngestTranscoder": {"Default": "JPEGLosslessSV1"}}),
-    "all, .80": (True, STORAGE | WATCH | TIMING | {"IngestTranscoder": {"Default": "JPEGLSLossless"}}),
-    "all, .201": (True, STORAGE | WATCH | TIMING | {"IngestTranscoder": {"Default": "HTJ2KLossless"}}),
-}
+WARM_UP = 10
 
 
-def by_http(clients: int) -> Callable[[OrthancProcess, list[Path]], None]:
-    """POST /instances by so many keep-alive clients."""
-
-    def send(server: OrthancProcess, paths: list[Path]) -> None:
-        senders.http_upload(server, paths, clients=clients)
-
-    return send
-
-
-def by_storescu(associations: int) -> Callable[[OrthancProcess, list[Path]], None]:
-    """So many unmodified storescu at once, the study dealt out among them."""
-
-    def send(server: OrthancProcess, paths: list[Path]) -> None:
-        with ThreadPoolExecutor(associations) as pool:
-            list(
-                pool.map(
-                    lambda part: senders.storescu(server, part),
-                    [paths[first::associations] for first in range(associations)],
-                )
-            )
-
-    return send
-
-
-SENDERS = {"storescu x1": by_storescu(1), "storescu x4": by_storescu(4), "HTTP x1": by_http(1), "HTTP x4": by_http(4)}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One cell of one round."""
-
-    variant: str
-    sender: str
-    seconds: float
-    delete_ms: float
-    disk_mb: float
-    cpu_seconds: float
-    peak_mb: float
-
-
-def measure(variant: str, sender: str, study: list[Path], folder: Path) -> Sample:
+def measure(cell: Cell, table: Table, study: list[Path], folder: Path) -> Sample:
     """One cell.
 
     Raises:
-        OrthancError: a server that does not start, or does not hold the study afterwards.
+        OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
     """
-    bundle, sections = VARIANTS[variant]
+    variant, way = VARIANTS[cell.row], table.columns[cell.column]()
+    if variant.missing:
+        raise OrthancError(variant.missing)
     place = Path(tempfile.mkdtemp(dir=folder))
+    configuration = base_configuration(place, bundle=variant.bundle) | variant.options | way.configuration()
     try:
-        with OrthancProcess(place, base_configuration(place, bundle=bundle) | sections, graceful=False) as server:
-            began = time.monotonic()
-            SENDERS[sender](server, study)
-            seconds = time.monotonic() - began
-            held = server.json("GET", "/statistics")
-            if held["CountInstances"] != len(study):
-                raise OrthancError(f"{held['CountInstances']} of {len(study)} instances are stored")
-            cpu_seconds, peak_mb = usage(server)
-            (study_id,) = server.json("GET", "/studies")
-            began = time.monotonic()
-            server.json("DELETE", f"/studies/{study_id}")
-            delete_ms = (time.monotonic() - began) * 1000
-            return Sample(variant, sender, seconds, delete_ms, int(held["TotalDiskSize"]) / 1e6, cpu_seconds, peak_mb)
+        with OrthancProcess(place, configuration, environment=variant.environment, graceful=False) as server:
+            try:
+                way.prepare(server, study)
+                cpu_before, began = usage(server)[0], time.monotonic()
+                way.send(server, study)
+                seconds = time.monotonic() - began
+                arrived = way.arrived(server)
+                if arrived != len(study):
+                    raise OrthancError(f"{arrived} of {len(study)} instances arrived")
+                return finish(cell, server, study, seconds, cpu_before, delete=table.deletes)
+            finally:
+                way.close()
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def usage(server: OrthancProcess) -> tuple[float, float]:
-    """CPU seconds and peak resident megabytes of the server so far."""
-    assert server.process is not None
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return cpu, peak * 1024 / 1e6
-
-
-def tables(samples: list[Sample], count: int) -> str:
-    """Markdown: instances/s with ratio to native, DELETE, and what it took."""
-    chosen = [variant for variant in VARIANTS if any(sample.variant == variant for sample in samples)]
-    sending = [sender for sender in SENDERS if any(sample.sender == sender for sample in samples)]
-
-    def median(variant: str, sender: str | None, field: str) -> float | None:
-        values = [getattr(s, field) for s in samples if s.variant == variant and sender in {None, s.sender}]
-        return statistics.median(values) if values else None
-
-    lines = [f"| instances/s (ratio to native) | {' | '.join(sending)} |", "|---" * (len(sending) + 1) + "|"]
-    for variant in chosen:
-        cells = []
-        for sender in sending:
-            own, native = median(variant, sender, "seconds"), median("native", sender, "seconds")
-            ratio = f" ({native / own:.2f})" if own and native else ""
-            cells.append(f"{count / own:.0f}{ratio}" if own else "failed")
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| | DELETE of the study, ms | on disk, MB | CPU s per study | peak memory, MB |",
-        "|---|---|---|---|---|",
-    ]
-    for variant in chosen:
-        numbers = [median(variant, None, field) for field in ("delete_ms", "disk_mb", "cpu_seconds", "peak_mb")]
-        lines.append(
-            f"| {variant} | " + " | ".join(f"{number:.1f}" if number is not None else "" for number in numbers) + " |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def machine() -> str:
-    """What the numbers were taken on, in a line."""
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "?",
+def finish(
+    cell: Cell, server: OrthancProcess, study: list[Path], seconds: float, cpu_before: float, *, delete: bool
+) -> Sample:
+    """What else there is to know of a server that holds the study."""
+    cpu_seconds, peak_mb = usage(server)
+    disk_mb = int(server.json("GET", "/statistics")["TotalDiskSize"]) / 1e6
+    stages = stage_shares(server) if "StageTiming" in server.configuration else {}
+    delete_ms = 0.0
+    if delete:
+        (study_id,) = server.json("GET", "/studies")
+        began = time.monotonic()
+        server.json("DELETE", f"/studies/{study_id}")
+        delete_ms = (time.monotonic() - began) * 1000
+    return Sample(
+        cell=cell,
+        instances=len(study),
+        megabytes=sum(path.stat().st_size for path in study) / 1e6,
+        seconds=seconds,
+        delete_ms=delete_ms,
+        disk_mb=disk_mb,
+        cpu_seconds=cpu_seconds - cpu_before,
+        peak_mb=peak_mb,
+        stages=stages,
     )
-    return f"{os.cpu_count()} cores ({model}), Linux {platform.release()}"
+
+
+def stage_shares(server: OrthancProcess) -> dict[str, dict[str, float]]:
+    """Shares of the stages by protocol, as the bundle's timing gives them."""
+    snapshot: dict[str, Any] = server.json("GET", "/timing/stages")
+    return {
+        protocol["protocol"]: {one["stage"]: one["share"] for one in protocol["stages"] if one["stage"] != "total"}
+        for protocol in snapshot["protocols"]
+        if protocol["instances"]
+    }
+
+
+def warm_up(study: list[Path], folder: Path) -> None:
+    """A few instances into each kind of server: libraries and files come from memory from then on."""
+    for row in ("native", "bundle"):
+        with contextlib.suppress(OrthancError):
+            measure(Cell("", row, "1 clients", 0), TABLES["http"], study[:WARM_UP], folder)
+
+
+def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None) -> list[Cell]:
+    """All cells, rounds outermost, the rows of one column next to each other."""
+    return [
+        Cell(name, row, column, number)
+        for number, (name, table) in itertools.product(range(rounds), tables.items())
+        for column in table.columns
+        for row in table.rows
+        if rows is None or row in rows
+    ]
+
+
+def run(results: Results, cells: list[Cell], tables: Mapping[str, Table], study: list[Path], folder: Path) -> None:
+    """Measures what is not known yet; ends early at Ctrl-C."""
+    missing = [cell for cell in cells if cell not in results.done]
+    if len(missing) < len(cells):
+        print(f"{len(cells) - len(missing)} of {len(cells)} cells are known from before (--fresh measures them again)")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.suppress(KeyboardInterrupt):
+        task = progress.add_task("warming up", total=len(missing))
+        if missing:
+            warm_up(study, folder)
+        for cell in missing:
+            progress.update(task, description=f"round {cell.round + 1}: {cell.table}, {cell.column}, {cell.row}")
+            try:
+                results.add(measure(cell, tables[cell.table], study, folder))
+            except (OrthancError, OSError, KeyError, ValueError) as error:
+                results.add(Sample(cell=cell, error=" ".join(str(error).split()) or type(error).__name__))
+            progress.advance(task)
+        return
+    print("interrupted: what was measured is kept, and the same command goes on there")
+
+
+def study_of(arguments: argparse.Namespace) -> tuple[list[Path], str]:
+    """The study's files and what they are in words.
+
+    Raises:
+        OrthancError: no DICOM file in the folder that was given.
+    """
+    if arguments.study is None:
+        study = phantom.make_study(arguments.folder / "phantom", slices=arguments.slices)
+        name = "a synthetic CT phantom"
+    else:
+        study = sorted(path for path in arguments.study.rglob("*") if path.is_file() and is_dicom(path))
+        name = f"the study in {arguments.study.name}"
+        if not study:
+            raise OrthancError(f"{arguments.study}: expected a folder with DICOM files")
+    return study, f"{len(study)} instances of {name}, {sum(path.stat().st_size for path in study) / 1e6:.0f} MB"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench ingest", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slices", type=int, default=phantom.SLICES, help="of the phantom")
+    parser.add_argument("--study", type=Path, help="a folder with one study of your own instead of the phantom")
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="some of the tables")
+    parser.add_argument("--rows", nargs="+", choices=list(VARIANTS), metavar="ROW", help="some of the servers")
+    parser.add_argument("--quick", action="store_true", help="one round of little, in less than three minutes")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of the same kind measured")
+    parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="where all goes; its disk is measured")
+    return parser.parse_args()
 
 
 def main() -> int:
-    """Measures and prints; 1 if a cell failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slices", type=int, default=phantom.SLICES)
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--senders", nargs="+", choices=list(SENDERS), default=list(SENDERS))
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path("var/bench"),
-        help="where studies and servers go; its disk is what is measured",
-    )
-    arguments = parser.parse_args()
+    """Measures, prints and writes; 1 if a cell failed, 2 if nothing could be begun."""
+    arguments = parse()
+    tables = QUICK if arguments.quick else TABLES
+    if arguments.tables:
+        tables = {name: tables[name] for name in arguments.tables if name in tables}
+    rounds = 1 if arguments.quick else arguments.rounds
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    study = phantom.make_study(arguments.folder / "phantom", slices=arguments.slices)
-    samples: list[Sample] = []
-    failures: list[str] = []
-    cells = list(itertools.product(range(arguments.rounds), arguments.senders, arguments.variants))
-    with Progress(console=console) as progress:
-        task = progress.add_task("bench", total=len(cells))
-        for number, sender, variant in cells:
-            progress.update(task, description=f"round {number + 1}, {sender}, {variant}")
-            try:
-                samples.append(measure(variant, sender, study, arguments.folder))
-            except OrthancError as error:
-                failures.append(f"{variant}, {sender}: {error}")
-            progress.advance(task)
-    size_mb = sum(path.stat().st_size for path in study) / 1e6
-    heading = f"{len(study)} slices of a synthetic CT phantom, {size_mb:.0f} MB; medians of {arguments.rounds} rounds; {machine()}"
-    report = f"{heading}\n\n{tables(samples, len(study))}" + "".join(f"\nfailed: {line}" for line in failures)
-    (arguments.folder / "ingest.json").write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
-    (arguments.folder / "ingest.md").write_text(report)
-    print(report)
-    return 1 if failures else 0
+    try:
+        study, description = study_of(arguments)
+        version = subprocess.run(
+            [executable(), "--version"], capture_output=True, text=True, check=False
+        ).stdout.split()
+    except OrthancError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    name = "ingest-quick" if arguments.quick else "ingest"
+    results = Results(
+        arguments.folder / f"{name}.jsonl",
+        Run(machine(), version[1] if len(version) > 1 else "?", description),
+        fresh=arguments.fresh,
+    )
+    run(results, cells_of(tables, rounds, arguments.rows), tables, study, arguments.folder)
+    text = report.markdown(results, tables)
+    (arguments.folder / f"{name}.md").write_text(text)
+    print(text)
+    for path in charts.draw(results, tables, arguments.folder):
+        print(path)
+    return 1 if results.failures else 0
 
 
 if __name__ == "__main__":
