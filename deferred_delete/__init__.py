@@ -15,9 +15,12 @@ from .errors import (
     TakeoverError,
 )
 from .ledger import Ledger
+from .likeness import same_image
 from .service import LEDGER_NAME, DeferredDelete
 from .settings import DelayedDeletionSettings, Settings
 from .storage import FileStorage
+from .study_deleter import is_orthanc_id
+from .study_service import StudyService
 from .tally import Outcome, Status
 from .worker import Worker
 
@@ -38,6 +41,9 @@ __all__ = [
     "StateError",
     "Status",
     "StorageError",
+    "StudyService",
     "TakeoverError",
     "Worker",
+    "is_orthanc_id",
+    "same_image",
 ]

@@ -26,7 +26,7 @@ class _Batch(msgspec.Struct):
     freed_bytes: int = 0
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What a row can hold of any message: a storage folder's name need not be UTF-8, and then the row could not be settled."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().split())[:500]
 
@@ -127,7 +127,7 @@ class Drainer:
         return batch
 
     def _failure(self, claim: Claim, error: Exception) -> Failure:
-        reason = _one_line(str(error) if isinstance(error, StorageError) else repr(error))
+        reason = one_line(str(error) if isinstance(error, StorageError) else repr(error))
         self._tally.last_error = reason
         delay_ms = backoff_ms(claim.attempts + 1, self._settings.retry_min, self._settings.retry_max, self._jitter())
         if (more := self._log_limit.allow()) is not None:

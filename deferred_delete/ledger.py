@@ -10,8 +10,10 @@ from .clock import LedgerClock
 from .database import Database, encode
 from .errors import StateError
 from .power_loss import PowerLoss
+from .restore_book import RestoreBook
 from .rows import Claim, Counts, Failure
 from .settings import Durability
+from .study_queue import StudyQueue
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ class Ledger:
     Attributes:
         clock: The time that rows are stamped with.
         power_loss: Whether the machine went down under the ledger, and which rows are in doubt since.
+        studies: Background deletions of studies.
+        restores: Deleted studies and what is being brought back.
         recovered: Claims of a process that died, given back at open.
 
     Raises:
@@ -48,6 +52,8 @@ class Ledger:
         try:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
+            self.studies = StudyQueue(self._database, self.clock)
+            self.restores = RestoreBook(self._database, self.clock)
             self.power_loss = PowerLoss(self._database)
             self.power_loss.note_start(self._newest_id, self._newest_enqueued_at())
             self.recovered = self.recover()
@@ -143,7 +149,8 @@ class Ledger:
         return self._database.write("hasten deletions in", queries.HASTEN, now_ms, limit)
 
     def withdraw(self, attachment_uuids: Sequence[str]) -> int:
-        """Forgets requests whose attachments turned out to be alive; returns how many. No file is touched."""
+        """Forgets requests whose attachments turned out to be alive, held ones too; returns how many. No file is touched."""
+        self.restores.give_back_attachments(attachment_uuids)
         return self._database.write("withdraw deletions from", queries.WITHDRAW, encode(attachment_uuids))
 
     def counts(self) -> Counts:

@@ -21,8 +21,15 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json
 ON CONFLICT (attachment_uuid) DO NOTHING
 """
 
-# The pending_id of the newest row; the next one continues from there.
-NEWEST_PENDING_ID: Final = "SELECT coalesce(max(pending_id), 0) FROM pending"
+# The pending_id of the newest row, with those that a restore holds and those that only the list of deleted instances remembers: the
+# next one continues from there, so that an id never means two files.
+NEWEST_PENDING_ID: Final = """
+SELECT max(
+    coalesce((SELECT max(pending_id) FROM pending), 0),
+    coalesce((SELECT max(pending_id) FROM held), 0),
+    coalesce((SELECT max(pending_id) FROM deleted_instances), 0)
+)
+"""
 
 # When the newest row was enqueued: the ledger's clock never starts before it.
 NEWEST_ENQUEUED_AT: Final = "SELECT enqueued_at FROM pending ORDER BY pending_id DESC LIMIT 1"

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sqlite3
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +33,28 @@ _COLUMNS: Final = {
     "counts": {"only", "pending", "claimed", "failed"},
     "facts": {"name", "value"},
 }
+# Tables of later versions: their columns are not listed, only that they are there.
+_TABLES: Final = {"resource_deletions", "resource_deletion_instances", "deleted_instances", "restores", "held"}
+
+
+def _statements(name: str) -> Iterator[str]:
+    """The statements of a file beside this one; executescript would commit the migration's transaction."""
+    text = ""
+    for line in Path(__file__).with_name(name).read_text("utf-8").splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+def _to_version_2(connection: sqlite3.Connection) -> None:
+    """Background deletion of studies, and restore."""
+    for statement in _statements("schema_2.sql"):
+        connection.execute(statement)
+
 
 # MIGRATIONS[n] turns version n + 1 into n + 2, inside the transaction that also raises user_version.
-MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = ()
+MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_to_version_2,)
 SCHEMA_VERSION: Final = len(MIGRATIONS) + 1
 
 
@@ -139,6 +158,9 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
     for table, columns in _COLUMNS.items():
         if set(database[table].columns_dict) != columns:
             raise LedgerRefusedError(f"the ledger {path} has no proper table {table}: {_REMEDY}")
+    missing = sorted(_TABLES - set(database.table_names()))
+    if missing:
+        raise LedgerRefusedError(f"the ledger {path} has no table {missing[0]}: {_REMEDY}")
     if path.stat().st_size < _CHECK_WHOLE_BELOW_BYTES:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

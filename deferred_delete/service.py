@@ -1,5 +1,6 @@
 """The parts, put together."""
 
+import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ class DeferredDelete:
             _log.warning("the machine went down while Orthanc ran, and nobody can say which deletions Orthanc forgot")
         else:
             suspects = withdrawn = 0
-            for batch in doubt.suspects():
+            held = self.ledger.restores.held_attachments()
+            for batch in itertools.chain(doubt.suspects(), [held] if held else []):
                 suspects += len(batch)
                 withdrawn += self.ledger.withdraw(list(live_ones(batch)))
             _log.warning(

@@ -103,6 +103,19 @@ class FileStorage:
         except OSError as error:
             raise self._failure("read", attachment_uuid, error, "a regular file") from error
 
+    def read_beginning(self, attachment_uuid: str, length: int) -> bytes:
+        """Returns up to ``length`` bytes from an attachment's beginning. Raises as ``read``."""
+        check_uuid(attachment_uuid)
+        try:
+            with self._folders(attachment_uuid) as (_, folder):
+                descriptor = os.open(attachment_uuid, _READ, dir_fd=folder)
+            try:
+                return os.read(descriptor, length)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._failure("read", attachment_uuid, error, "a regular file") from error
+
     def size(self, attachment_uuid: str) -> int | None:
         """An attachment's length in bytes; None if there is no file.
 

@@ -62,6 +62,7 @@ class Worker:
         self._halt = threading.Event()
         self._stopping = False
         self._paused = ledger.paused
+        self._withheld = False
         self._alarm_ms = _ALWAYS
         self._rings_for_log = True
         self._troubles = 0
@@ -173,7 +174,9 @@ class Worker:
         # otherwise be slept through.
         self._alarm_ms = _ALWAYS
         sleep_s = min(self._settle_backlog(), self._copy_log())
-        if self._paused:
+        if self._withheld:
+            self._drainer.recover()  # a restore waits for what a batch that ended in an error still holds
+        if self._paused or self._withheld:
             self._alarm_ms = _NOT_FOR_ENQUEUES
             return sleep_s
         return min(sleep_s, self._drain())
@@ -238,10 +241,19 @@ class Worker:
         return max(0.0, wait_s)
 
     def _is_halted(self) -> bool:
-        return self._stopping or self._paused
+        return self._stopping or self._paused or self._withheld
 
     def _throttle(self, seconds: float) -> None:
         self._halt.wait(seconds)
+
+    def withhold(self, withheld: bool) -> None:
+        """While withheld nothing is unlinked after the file in hand: a restore is looking for its files. Not remembered."""
+        if withheld == self._withheld:
+            return
+        with self._lock:
+            self._withheld = withheld
+            self._set_halt()
+        self._wakeup.set()
 
     def _set_paused(self, paused: bool) -> None:
         with self._lock:

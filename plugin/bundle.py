@@ -44,7 +44,18 @@ class Bundle:
         self.timing = StageTimingPart(configuration.stage_timing) if configuration.stage_timing else None
         self.transcoding = TranscodingPart(configuration.ingest_transcoder) if configuration.ingest_transcoder else None
         self.associations = AssociationsPart(sdk, configuration) if configuration.dicom_associations else None
-        self.deletion = DeletionPart(sdk, configuration) if configuration.deferred_delete else None
+        self.deletion = (
+            DeletionPart(sdk, configuration, self.loopback, self._proven_transcoding)
+            if configuration.deferred_delete
+            else None
+        )
+
+    def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
+        """Whether `stored` is what our own transcoder, which proves each image, makes of `original`."""
+        settings = self.configuration.ingest_transcoder
+        if self.transcoding is None or settings is None or not settings.verify:
+            return False
+        return self.transcoding.transcoder.transcode(original, "http").dicom == stored
 
     @property
     def parts(self) -> list[Part]:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from deferred_delete import DeferredDelete, Status, Worker
+from deferred_delete import DeferredDelete, Status, StudyService, Worker, same_image
 from timing import Metric
 
 from .. import index, rest
 from ..config import Configuration, ConfigurationError
 from ..conflicts import loaded_libraries, storage_conflict
+from ..loopback import Loopback
+from .deletion_studies import study_routes
 from .part import PREFIX, Part, single
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,12 @@ STOP_DEADLINE_S = 5.0
 class DeletionPart(Part):
     """The archive's storage area with deletions in the background.
 
+    Args:
+        sdk: the `orthanc` module.
+        configuration: with the section.
+        loopback: a client of our own REST API; None without HttpServerEnabled, which leaves no background deletion of studies and no restore.
+        proven: whether an instance that Orthanc gives back is what our own transcoder makes of the original.
+
     Raises:
         ConfigurationError: another plugin has the storage area.
         DeferredDeleteError: the ledger of pending deletions cannot be used.
@@ -31,16 +39,35 @@ class DeletionPart(Part):
     section = "DeferredDelete"
     needs = ("RegisterStorageArea", "RegisterOnChangeCallback", "RegisterRestCallback")
 
-    def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        sdk: ModuleType,
+        configuration: Configuration,
+        loopback: Loopback | None = None,
+        proven: Callable[[bytes, bytes], bool] = lambda _original, _stored: False,
+    ) -> None:
         self._sdk = sdk
         self.deferred_delete = _open(configuration)
+        self.studies = (
+            StudyService(
+                self.deferred_delete,
+                loopback.request,
+                lambda original, stored: proven(original, stored) or same_image(original, stored),
+            )
+            if loopback is not None
+            else None
+        )
 
     def started(self) -> None:
-        """Starts the worker."""
+        """Starts the worker, and before it what may hold files back from it."""
+        if self.studies is not None:
+            self.studies.start()
         self.deferred_delete.worker.start()
 
     def stopped(self) -> None:
-        """Stops the worker and closes the ledger."""
+        """Stops the threads and closes the ledger."""
+        if self.studies is not None:
+            self.studies.stop(STOP_DEADLINE_S)
         self.deferred_delete.close(STOP_DEADLINE_S)
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
@@ -69,6 +96,7 @@ class DeletionPart(Part):
                 "as the C++ DelayedDeletion plugin answers",
                 lambda _: self._delayed_deletion_status(worker),
             ),
+            *study_routes(self.studies),
         ]
 
     def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:

@@ -1,0 +1,218 @@
+"""Brings deleted studies back, while their files wait.
+
+A restore goes through three states. *Gathering*: the headers of all that waits are read, with the drain at a stand, and the
+study's files move to the table `held`, where the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read
+back and compared. *End*: only now the files of what is proven go back to the worker, which unlinks them. A crash anywhere repeats the
+step it was in: what is held stays held, what Orthanc has already it says so and is compared all the same.
+"""
+
+import errno
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .drainer import one_line
+from .errors import StorageError
+from .header import HEADER_BYTES, Header, NotDicomError, inflate, read_header
+from .ledger import Ledger
+from .orthanc_client import OrthancClient, OrthancRequestError, reason
+from .pacing import LogLimit, backoff_ms
+from .restore_book import Restore, Wanted
+from .storage import FileStorage
+
+_log = logging.getLogger(__name__)
+
+_HEADERS_AT_ONCE: Final = 32
+_IMPORTS_AT_ONCE: Final = 8
+# Headers are read for a third of the time at most, unless somebody waits for a study.
+_REST: Final = 2.0
+# How soon a file that was deleted just now shows up in the list.
+_LOOK_EVERY_S: Final = 1.0
+_TIDY_EVERY_S: Final = 60.0
+# Instances that are remembered for the list of deleted studies; more only if a restore looks for one. About 150 MB.
+MOST_REMEMBERED: Final = 500_000
+_RETRY_MIN_S: Final = 1.0
+_RETRY_MAX_S: Final = 60.0
+_WAIT_FOR_CLAIMS_S: Final = 0.02
+_WAIT_FOR_DELETIONS_S: Final = 1.0
+
+# original, what Orthanc has now -> whether they are the same but for a lossless transcoding
+SameImage = Callable[[bytes, bytes], bool]
+
+
+class Restorer:
+    """Reads headers of what waits, and works through restores; ``step`` is a bit of either. For one thread.
+
+    Args:
+        ledger: Where pending deletions, headers and restores are.
+        storage: Where the files are.
+        orthanc: Whom to give instances to.
+        same_image: Judges an instance that Orthanc gives back changed.
+        withhold: Told whether the worker must leave everything alone.
+        given_back: Told that files went back to the worker.
+        stopped: Asked between two files.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        storage: FileStorage,
+        orthanc: OrthancClient,
+        *,
+        same_image: SameImage,
+        withhold: Callable[[bool], None],
+        given_back: Callable[[], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._ledger = ledger
+        self._book = ledger.restores
+        self._storage = storage
+        self._orthanc = orthanc
+        self._same_image = same_image
+        self._withhold = withhold
+        self._given_back = given_back
+        self._stopped = stopped
+        self._read_until = self._book.read_until()
+        self._troubles = 0
+        self._not_before = 0.0
+        self._tidy_at = 0.0
+        self._tidy_from: int | None = None
+        self._log_limit = LogLimit()
+        self._book.give_back()
+
+    @property
+    def importing(self) -> bool:
+        """Whether a study is going back into Orthanc, so that no background deletion may run against it."""
+        return any(each.state == "importing" for each in self._book.under_way())
+
+    def step(self) -> float | None:
+        """A bit of work; returns how long there is nothing to do, in seconds. Raises LedgerError."""
+        restores = self._book.under_way()
+        self._withhold(any(each.state == "gathering" for each in restores))
+        for restore in restores:
+            if restore.state == "gathering":
+                return self._gather(restore)
+        if restores:
+            return self._import_some(restores[0])
+        return self._look()
+
+    # Reading headers
+
+    def _look(self) -> float:
+        """Reads some headers, in passing."""
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_from = self._book.forget_gone(self._tidy_from or 0)
+            self._tidy_at = time.monotonic() + (_TIDY_EVERY_S if self._tidy_from is None else 0)
+        if self._book.remembered() >= MOST_REMEMBERED:
+            return _TIDY_EVERY_S
+        started = time.monotonic()
+        more = self._read_headers()
+        return (time.monotonic() - started) * _REST if more else _LOOK_EVERY_S
+
+    def _read_headers(self) -> bool:
+        """Reads some headers; whether there were any to read."""
+        rows = self._book.unread(self._read_until, _HEADERS_AT_ONCE)
+        self._book.remember([self._read_one(*row) for row in rows])
+        if rows:
+            self._read_until = rows[-1][0]
+        return bool(rows)
+
+    def _read_one(self, pending_id: int, attachment_uuid: str) -> tuple[int, str, int, Header | None]:
+        try:
+            size_bytes = self._storage.size(attachment_uuid) or 0
+            header = read_header(self._storage.read_beginning(attachment_uuid, HEADER_BYTES))
+        except (StorageError, NotDicomError):
+            # Gone, or no DICOM: not on the list, and deleted all the same.
+            return pending_id, attachment_uuid, 0, None
+        return pending_id, attachment_uuid, size_bytes, header
+
+    # Restoring
+
+    def _gather(self, restore: Restore) -> float:
+        if self._read_headers():
+            return 0.0
+        if self._ledger.counts().claimed:
+            # The worker gives its batch back after the file in hand; those are files we may want.
+            return _WAIT_FOR_CLAIMS_S
+        self._book.hold(restore)
+        return 0.0
+
+    def _import_some(self, restore: Restore) -> float:
+        if self._ledger.studies.any_running():
+            self._book.trouble(restore, "waits until the background deletions of studies are done, or cancelled")
+            return _WAIT_FOR_DELETIONS_S
+        wait_s = self._not_before - time.monotonic()
+        if wait_s > 0:
+            return wait_s
+        batch = self._book.to_import(restore, _IMPORTS_AT_ONCE)
+        try:
+            for wanted in batch:
+                if self._stopped():
+                    return 0.0
+                self._book.note(wanted, *self._bring_back(wanted))
+        except OrthancRequestError as error:
+            return self._trouble(restore, error)
+        self._troubles = 0
+        self._book.trouble(restore, None)
+        if not batch:
+            state = self._book.end(restore)
+            self._given_back()
+            _log.info("restore of study %s: %s", restore.study_instance_uid, state)
+        return 0.0
+
+    def _trouble(self, restore: Restore, error: OrthancRequestError) -> float:
+        """Orthanc itself is unwell: everything stays held, and is tried again."""
+        self._troubles += 1
+        delay_s = backoff_ms(self._troubles, _RETRY_MIN_S, _RETRY_MAX_S, 0) / 1000
+        self._not_before = time.monotonic() + delay_s
+        self._book.trouble(restore, one_line(str(error)))
+        if (more := self._log_limit.allow()) is not None:
+            _log.warning("restore of study %s: %s%s", restore.study_instance_uid, error, more)
+        return delay_s
+
+    def _bring_back(self, wanted: Wanted) -> tuple[str, str | None]:
+        """Gives one file to Orthanc and compares what it has then; returns the outcome and why.
+
+        Raises:
+            OrthancRequestError: Orthanc could not be asked, or answered 5xx: worth another try.
+        """
+        try:
+            original = inflate(self._storage.read(wanted.attachment_uuid))
+        except StorageError as error:
+            return ("gone", None) if error.errno == errno.ENOENT else ("unreadable", one_line(str(error)))
+        except NotDicomError as error:
+            return "unreadable", one_line(str(error))
+        answer = self._orthanc.send("POST", "/instances", original)
+        if answer.status >= 500:
+            raise OrthancRequestError(f"POST /instances: HTTP {answer.status}: {reason(answer.body)}")
+        if not 200 <= answer.status < 300:
+            return "refused", f"Orthanc refused it: HTTP {answer.status}: {reason(answer.body)}"
+        return self._compare(original, answer.body)
+
+    def _compare(self, original: bytes, answer: bytes) -> tuple[str, str | None]:
+        stored = _stored(answer)
+        if not stored.get("ID"):
+            return "refused", f"Orthanc did not store it: {reason(answer)}"
+        file = self._orthanc.ask("GET", f"/instances/{stored['ID']}/file")
+        if not file.found:
+            return "refused", "Orthanc said that it stored it, and does not have it"
+        if file.body == original:
+            return "restored", None
+        if self._same_image(original, file.body):
+            return "transcoded", None
+        if stored.get("Status") == "AlreadyStored":
+            return (
+                "differs",
+                "Orthanc has another version of this instance, which is not overwritten (OverwriteInstances)",
+            )
+        return "unproven", "Orthanc changed it on its way in, and its images could not be proven equal"
+
+
+def _stored(answer: bytes) -> dict[str, str]:
+    try:
+        stored = json.loads(answer)
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) else {}

@@ -1,0 +1,107 @@
+"""DeferredDelete's routes for whole studies: delete in the background, bring back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from deferred_delete import StudyService, is_orthanc_id
+
+from .. import rest
+
+_WITHOUT_HTTP = "not possible: HttpServerEnabled is false, and this works over Orthanc's own REST API: expected HttpServerEnabled true"
+_MOST_IDS = 10_000
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
+
+
+class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a restore: the study by its DICOM identifier."""
+
+    study_instance_uid: str = msgspec.field(name="StudyInstanceUID")
+
+
+def study_routes(service: StudyService | None) -> list[rest.Route]:
+    """The routes; each is refused in words where Orthanc has no HTTP server to ask (`service` is None)."""
+
+    def with_service(action: Callable[[StudyService, rest.Request], Any]) -> Callable[[rest.Request], rest.Answer]:
+        def handler(request: rest.Request) -> rest.Answer:
+            if service is None:
+                raise rest.RefusedError(409, _WITHOUT_HTTP)
+            return rest.json_answer(action(service, request))
+
+        return handler
+
+    return [
+        rest.Route("GET", "/deferred-delete/studies", "background deletions", with_service(lambda s, _: s.deletions())),
+        rest.Route("POST", "/deferred-delete/studies", "delete patients, studies, series", with_service(_delete)),
+        rest.Route("POST", "/deferred-delete/studies/cancel", "call deletions off", with_service(_cancel)),
+        rest.Route("GET", "/deferred-delete/studies/deleted", "what can be brought back", with_service(_deleted)),
+        rest.Route("GET", "/deferred-delete/restore", "restores", with_service(lambda s, _: s.restores())),
+        rest.Route("POST", "/deferred-delete/restore", "bring a deleted study back", with_service(_restore)),
+        rest.Route("POST", "/deferred-delete/restore/release", "give up what is held", with_service(_release)),
+    ]
+
+
+def _delete(service: StudyService, request: rest.Request) -> Any:
+    wanted = _identifiers(request)
+    queued = service.delete(wanted)
+    return {
+        "queued": queued,
+        "message": f"{queued} queued, {len(set(wanted)) - queued} under way already; the instances that each has when its turn comes "
+        "will go, and identifiers that Orthanc does not know end in the state unknown: see GET /deferred-delete/studies",
+    }
+
+
+def _cancel(service: StudyService, request: rest.Request) -> Any:
+    cancelled = service.cancel(_identifiers(request))
+    if not cancelled:
+        raise rest.RefusedError(404, "none of these is being deleted: expected identifiers of deletions under way")
+    chosen = set(cancelled)
+    seen: set[str] = set()
+    # The newest of each is the one just called off.
+    return [
+        each
+        for each in service.deletions()
+        if each.id in chosen and each.state == "cancelled" and not (each.id in seen or seen.add(each.id))  # type: ignore[func-returns-value]
+    ]
+
+
+def _identifiers(request: rest.Request) -> list[str]:
+    identifiers: list[str] = request.json(list[str])
+    if not 1 <= len(identifiers) <= _MOST_IDS:
+        raise rest.RefusedError(400, f"body: {len(identifiers)} identifiers: expected 1 to {_MOST_IDS}")
+    for each in identifiers:
+        if not is_orthanc_id(each):
+            raise rest.RefusedError(
+                400,
+                f"body: {each[:80]!r}: expected Orthanc identifiers of patients, studies or series, "
+                "five groups of eight hexadecimal digits",
+            )
+    return identifiers
+
+
+def _deleted(service: StudyService, _request: rest.Request) -> Any:
+    return {"complete": not service.headers_waiting(), "studies": service.deleted()}
+
+
+def _restore(service: StudyService, request: rest.Request) -> Any:
+    study = _study(request)
+    service.restore(study)
+    return next(each for each in service.restores() if each.study_instance_uid == study)
+
+
+def _release(service: StudyService, request: rest.Request) -> Any:
+    released = service.release(_study(request))
+    if not released:
+        raise rest.RefusedError(404, "no file of this study is held by a restore that came to its end")
+    return {"released": released, "message": f"{released} files are left to be deleted"}
+
+
+def _study(request: rest.Request) -> str:
+    study = str(request.json(RestoreRequest).study_instance_uid)
+    if not _UID.fullmatch(study):
+        raise rest.RefusedError(400, f"StudyInstanceUID: {study[:80]!r}: expected a DICOM UID (PS3.5 9.1)")
+    return study

@@ -1,0 +1,187 @@
+"""Second thoughts: a deleted study is brought back by a real Orthanc while its files wait, and no file goes before that is proven."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+
+from harness.orthanc_process import OrthancProcess
+from harness.phantom import make_study
+from harness.senders import http_upload
+from tests.conftest import ServerFactory
+from tests.integration.test_deletion import study_of, wait_until_drained
+from tests.integration.test_studies import wait_for
+
+pytestmark = pytest.mark.orthanc
+
+RESTORE = "/deferred-delete/restore"
+DELETED = "/deferred-delete/studies/deleted"
+
+
+def uid_of(path: Path) -> str:
+    return str(dcmread(path, stop_before_pixels=True).StudyInstanceUID)
+
+
+def restored(server: OrthancProcess, study_uid: str) -> dict[str, Any]:
+    def ended() -> dict[str, Any] | None:
+        seen: dict[str, Any] = server.json("GET", RESTORE)[0]
+        assert seen["study_instance_uid"] == study_uid
+        return seen if seen["state"] in ("done", "incomplete") else None
+
+    return dict(wait_for(ended, 60))
+
+
+def ask_back(server: OrthancProcess, study_uid: str) -> dict[str, Any]:
+    return dict(server.json("POST", RESTORE, {"StudyInstanceUID": study_uid}))
+
+
+def assert_holds(server: OrthancProcess, paths: list[Path], uploaded: list[str]) -> None:
+    for path, orthanc_id in zip(paths, uploaded, strict=True):
+        assert server.request("GET", f"/instances/{orthanc_id}/file").data == path.read_bytes()
+
+
+@pytest.mark.parametrize("compression", [False, True], ids=["plain files", "StorageCompression"])
+def test_a_deleted_study_is_listed_and_comes_back_whole(
+    make_server: ServerFactory, small_study: list[Path], compression: bool
+) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 3600}, "StorageCompression": compression}) as server:
+        uploaded = http_upload(server, small_study)
+        server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+        (listed,) = wait_for(lambda: [s for s in server.json("GET", DELETED)["studies"] if s["instances"] == 40])
+        header = dcmread(small_study[0], stop_before_pixels=True)
+        assert (listed["patient_id"], listed["study_date"]) == (header.PatientID, header.StudyDate)
+        assert (listed["modality"], listed["patient_name"]) == (header.Modality, str(header.PatientName))
+        assert 3590 < listed["restorable_until"] - listed["deleted_at"] <= 3600
+        assert listed["bytes"] > 10_000
+        old = {path.name for path in server.attachment_files()}
+
+        ask_back(server, uid_of(small_study[0]))
+        done = restored(server, uid_of(small_study[0]))
+        assert done["state"] == "done"
+        assert done["outcomes"] == {"restored": 40}
+        assert done["message"] == "40 of 40 instances are back"
+        assert_holds(server, small_study, uploaded)
+        assert server.json("GET", DELETED)["studies"] == [], "what is back is not offered again"
+        # The old files are left to the worker, in their time; nothing is held any more.
+        assert done["files_held"] == 0
+        assert server.json("GET", "/deferred-delete/status")["pending"] == len(old)
+
+        # Twice: nothing is left to bring back, and nothing is harmed.
+        again = ask_back(server, uid_of(small_study[0]))
+        assert again["state"] in ("gathering", "importing", "incomplete")
+        assert "nothing of this study waits" in restored(server, uid_of(small_study[0]))["error"]
+        assert_holds(server, small_study, uploaded)
+
+
+def test_a_restore_in_the_middle_of_a_drain_says_what_was_gone(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 2, "ThrottleDelayMs": 100}}) as server:
+        uploaded = http_upload(server, small_study)
+        server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+        wait_for(lambda: [s for s in server.json("GET", DELETED)["studies"] if s["instances"] == 40])
+        wait_for(lambda: [s for s in server.json("GET", DELETED)["studies"] if s["instances"] < 37])
+        ask_back(server, uid_of(small_study[0]))
+        done = restored(server, uid_of(small_study[0]))
+        back = done["outcomes"]["restored"]
+        assert done["state"] == "incomplete"
+        assert done["instances_gone"] == 40 - back
+        assert 0 < back < 40
+        assert f"{back} of 40 instances are back; {40 - back} had been unlinked already" in done["message"]
+        assert len(server.json("GET", "/instances")) == back
+
+
+@pytest.mark.slow
+def test_kills_in_the_middle_of_restores_during_a_full_speed_drain_lose_nothing(
+    make_server: ServerFactory, tmp_path: Path
+) -> None:
+    """What a restore held is in Orthanc at the end, bit for bit; everything else was said to be gone."""
+    moments = random.Random(3)
+    paths = make_study(tmp_path / "study", slices=60, side=64, seed=31)
+    other = make_study(tmp_path / "other", slices=300, side=32, seed=32)
+    study_uid = uid_of(paths[0])
+    server = make_server({"DeferredDelete": {"GracePeriod": 1}})
+    for _ in range(2):
+        with server:
+            uploaded = http_upload(server, paths)
+            bulk = http_upload(server, other)
+            server.json("DELETE", f"/studies/{study_of(server, bulk[0])}")
+            server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+            wait_for(
+                lambda: [s for s in server.json("GET", DELETED)["studies"] if s["study_instance_uid"] == study_uid]
+            )
+            time.sleep(moments.uniform(0.3, 1.0))
+            ask_back(server, study_uid)
+            time.sleep(moments.uniform(0.0, 0.3))
+        with server:  # after a SIGKILL
+            done = restored(server, study_uid)
+            wait_until_drained(server)
+            held = set(server.json("GET", "/instances"))
+            back = done["outcomes"].get("restored", 0)
+            assert len(held & set(uploaded)) == back, done
+            assert back + done["instances_gone"] + done["outcomes"].get("gone", 0) == 60 or not back, done
+            for path, orthanc_id in zip(paths, uploaded, strict=True):
+                if orthanc_id in held:
+                    assert server.request("GET", f"/instances/{orthanc_id}/file").data == path.read_bytes()
+            if held:
+                server.json("DELETE", f"/studies/{study_of(server, next(iter(held)))}")
+                wait_until_drained(server)
+
+
+def test_another_version_in_orthanc_is_not_overwritten_and_the_old_files_stay_until_released(
+    make_server: ServerFactory, small_study: list[Path], tmp_path: Path
+) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 1}}) as server:
+        server.json("POST", "/deferred-delete/pause", {})
+        uploaded = http_upload(server, small_study[:5])
+        server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+        changed = dcmread(small_study[0])
+        changed.PatientComments = "another version"
+        changed.save_as(tmp_path / "changed.dcm")
+        http_upload(server, [tmp_path / "changed.dcm", small_study[1]])
+        wait_for(lambda: server.json("GET", DELETED)["studies"])
+        ask_back(server, uid_of(small_study[0]))
+        done = restored(server, uid_of(small_study[0]))
+        assert done["state"] == "incomplete"
+        assert done["outcomes"] == {"restored": 4, "differs": 1}
+        assert done["files_held"] == 1
+        (detail,) = done["details"]
+        assert "OverwriteInstances" in detail[2]
+        server.json("POST", "/deferred-delete/resume", {})
+        wait_until_drained(server)
+        on_disk = len(server.attachment_files())
+        assert on_disk == 5 * 2 + 1, "five live images, and the one file that is held"
+        assert server.json("POST", f"{RESTORE}/release", {"StudyInstanceUID": uid_of(small_study[0])})["released"] == 1
+        wait_for(lambda: len(server.attachment_files()) == 10)
+
+
+@pytest.mark.parametrize("target", ["JPEGLSLossless", "JPEGLosslessSV1"])
+def test_ingest_transcoding_applies_again_and_is_proven(
+    make_server: ServerFactory, small_study: list[Path], target: str
+) -> None:
+    server = make_server({"DeferredDelete": {"GracePeriod": 3600}})
+    with server:
+        uploaded = http_upload(server, small_study[:5])
+        server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+    server.configuration["IngestTranscoder"] = {"Default": target}
+    with server:
+        ask_back(server, uid_of(small_study[0]))
+        done = restored(server, uid_of(small_study[0]))
+        assert done["outcomes"] == {"transcoded": 5}, done
+        assert done["state"] == "done"
+        assert "5 of them transcoded" in done["message"]
+
+
+def test_without_an_http_server_there_is_nothing_to_ask(make_server: ServerFactory) -> None:
+    from plugin import rest
+    from plugin.parts.deletion_studies import study_routes
+
+    for route in study_routes(None):
+        with pytest.raises(rest.RefusedError, match="HttpServerEnabled") as refused:
+            route.handler(rest.Request(route.path))
+        assert refused.value.status == 409

@@ -1,0 +1,304 @@
+"""Background deletions and held files in the ledger, without Orthanc."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from deferred_delete import Ledger, schema
+from deferred_delete.header import Header
+from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
+from deferred_delete.restorer import Restorer
+from deferred_delete.study_deleter import StudyDeleter, is_orthanc_id
+from deferred_delete.yielding import Yielding
+
+Uuids = Callable[[int], list[str]]
+STUDY = "-".join(["0000000a"] * 5)
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes = b""
+
+
+class FakeOrthanc:
+    """One study of some instances; `ill` are answered with 500."""
+
+    def __init__(self, count: int) -> None:
+        self.instances = [f"i{number:04}" for number in range(count)]
+        self.ill: set[str] = set()
+        self.arrive: list[str] = []
+        self.asked: list[str] = []
+
+    def __call__(self, method: str, path: str, _body: bytes) -> Answer:
+        self.asked.append(f"{method} {path}")
+        name = path.rpartition("/")[2]
+        if method == "DELETE":
+            if name in self.ill:
+                return Answer(500, b'{"Message": "index is busy"}')
+            if name not in self.instances:
+                return Answer(404)
+            self.instances.remove(name)
+            self.instances += self.arrive
+            self.arrive = []
+            return Answer(200)
+        if path.startswith("/studies/") and self.instances:
+            return Answer(200, json.dumps([{"ID": each} for each in self.instances]).encode())
+        return Answer(404)
+
+
+def work(ledger: Ledger, orthanc: FakeOrthanc, steps: int = 100) -> None:
+    deleter = StudyDeleter(ledger.studies, OrthancClient(orthanc), lambda: False, lambda _: None)
+    for _ in range(steps):
+        if deleter.step() is None:
+            return
+
+
+@pytest.fixture
+def version_1(tmp_path: Path) -> Path:
+    """A ledger as version 0.1.0 made it."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA page_size = 1024")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.executescript(Path(schema.__file__).with_name("schema.sql").read_text())
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (7, ?, 1, 5, 5)",
+            ("0000000a-0000-4000-8000-000000000000",),
+        )
+    connection.close()
+    return path
+
+
+def test_a_ledger_of_version_1_is_migrated_with_its_rows(version_1: Path) -> None:
+    with Ledger(version_1) as ledger:
+        assert ledger.counts().pending == 1
+        assert ledger.studies.request([STUDY]) == 1
+    with Ledger(version_1) as ledger:
+        assert [each.state for each in ledger.studies.listed()] == ["queued"]
+        (claim,) = ledger.claim(10, ledger.clock.now_ms())
+        assert claim.pending_id == 7
+
+
+def test_a_migration_that_fails_leaves_version_1(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE half (x)")
+        raise sqlite3.OperationalError("disk is full")
+
+    before = shutil.copy(version_1, version_1.with_name("copy.db"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (broken,))
+    with pytest.raises(Exception, match="disk is full"):
+        Ledger(version_1)
+    monkeypatch.undo()
+    with sqlite3.connect(version_1) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
+    connection.close()
+    Ledger(version_1).close()
+    Ledger(Path(before)).close()
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (STUDY, True),
+        (STUDY.upper(), False),
+        (STUDY[:-1], False),
+        (STUDY + "\n", False),
+        ("../system", False),
+        (5, False),
+    ],
+)
+def test_identifiers(text: object, good: bool) -> None:
+    assert is_orthanc_id(text) is good
+
+
+def test_a_list_is_taken_once_and_arrivals_stay(ledger: Ledger) -> None:
+    orthanc = FakeOrthanc(50)
+    orthanc.arrive = ["late"]
+    assert ledger.studies.request([STUDY, STUDY]) == 1
+    assert ledger.studies.request([STUDY]) == 0
+    work(ledger, orthanc)
+    assert orthanc.instances == ["late"]
+    (progress,) = ledger.studies.progress()
+    assert (progress.state, progress.instances_done, progress.instances_total) == ("done", 50, 50)
+    assert "1 arrived after the start and stay" in progress.message
+    assert ledger.studies.request([STUDY]) == 1, "after the end it may be asked again"
+
+
+def test_an_ill_instance_goes_last_and_is_tried_again(ledger: Ledger, clock) -> None:
+    ledger.clock = ledger.studies._clock = clock
+    orthanc = FakeOrthanc(40)
+    orthanc.ill = {"i0000"}
+    ledger.studies.request([STUDY])
+    work(ledger, orthanc, steps=4)
+    (progress,) = ledger.studies.progress()
+    assert progress.error is not None
+    assert "index is busy" in progress.error
+    for _ in range(10):
+        clock.time_ms += 400_000
+        work(ledger, orthanc, steps=4)
+    assert orthanc.instances == ["i0000"]
+    orthanc.ill = set()
+    clock.time_ms += 400_000
+    work(ledger, orthanc)
+    (progress,) = ledger.studies.progress()
+    assert (progress.state, progress.error) == ("done", None)
+
+
+def test_what_is_cancelled_stays_cancelled(ledger: Ledger) -> None:
+    orthanc = FakeOrthanc(40)
+    ledger.studies.request([STUDY])
+    work(ledger, orthanc, steps=2)
+    assert ledger.studies.cancel(STUDY)
+    assert not ledger.studies.cancel(STUDY)
+    work(ledger, orthanc)
+    assert len(orthanc.instances) == 24
+    assert ledger.studies.progress()[0].message.startswith("cancelled: 16 of 40 instances were deleted")
+
+
+def test_orthanc_not_answering_is_an_error_in_words() -> None:
+    def refuse(*_: object) -> Answer:
+        raise OSError("refused")
+
+    with pytest.raises(OrthancRequestError, match="refused"):
+        OrthancClient(refuse).ask("GET", "/system")
+
+
+def test_the_pause_grows_in_a_crowd_and_shrinks_after_it_within_bounds() -> None:
+    yielding = Yielding()
+    calm = [yielding.pause_s(0.002) for _ in range(50)][-1]
+    crowd = [yielding.pause_s(0.02) for _ in range(12)][-1]
+    after = [yielding.pause_s(0.002) for _ in range(100)][-1]
+    assert calm == after == 0.002
+    assert crowd == 0.25
+
+
+def remember(ledger: Ledger, attachments: list[str], study: str = "1.2", sop: str = "1.3.{}") -> None:
+    rows = ledger.restores.unread(0, 1000)
+    ids = {uuid: pending_id for pending_id, uuid in rows}
+    ledger.restores.remember(
+        [
+            (ids[uuid], uuid, 10, Header(study, sop.format(number), "p", "n", "20260101", "d", "CT"))
+            for number, uuid in enumerate(attachments)
+        ]
+    )
+
+
+def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(ledger: Ledger, uuids: Uuids) -> None:
+    attachments = uuids(6)
+    for attachment in attachments:
+        ledger.enqueue(attachment, 1)
+    (claimed,) = ledger.claim(1, ledger.clock.now_ms())
+    remember(ledger, attachments)
+    ledger.restores.request("1.2")
+    (restore,) = ledger.restores.under_way()
+    ledger.restores.hold(restore)
+    assert ledger.restores.files_held() == 5, "what the worker has in hand is the worker's"
+    assert ledger.claim(10, ledger.clock.now_ms()) == []
+    for attachment in attachments:
+        ledger.enqueue(attachment, 1)
+    assert ledger.counts().total == 1
+    ledger.close()
+
+    with Ledger(ledger.path) as again:
+        (restore,) = again.restores.under_way()
+        assert (restore.state, restore.instances_gone) == ("importing", 1)
+        again.enqueue("0000000a-0000-4000-8000-000000000000", 3)
+        for wanted in again.restores.to_import(restore, 10):
+            again.restores.note(wanted, "restored" if wanted.sop_instance_uid != "1.3.5" else "refused", "why")
+        assert again.restores.end(restore) == "incomplete"
+        assert again.restores.files_held() == 1
+        claims = again.claim(10, again.clock.now_ms() + 1)
+        assert {claim.attachment_uuid for claim in claims} == {*attachments[:5], "0000000a-0000-4000-8000-000000000000"}
+        assert claimed.pending_id in {claim.pending_id for claim in claims}, "given back at open"
+        assert again.restores.release("1.2") == 1
+        assert [claim.attachment_uuid for claim in again.claim(10, again.clock.now_ms() + 1)] == attachments[5:]
+
+
+def test_what_an_incomplete_restore_holds_is_tried_by_the_next(ledger: Ledger, uuids: Uuids) -> None:
+    (attachment,) = uuids(1)
+    ledger.enqueue(attachment, 1)
+    remember(ledger, [attachment])
+    for outcome in ("refused", "restored"):
+        ledger.restores.request("1.2")
+        (restore,) = ledger.restores.under_way()
+        ledger.restores.hold(restore)
+        (wanted,) = ledger.restores.to_import(restore, 10)
+        ledger.restores.note(wanted, outcome)
+        ledger.restores.end(restore)
+    assert ledger.restores.files_held() == 0
+    assert [each.state for each in ledger.restores.progress()] == ["done", "incomplete"]
+
+
+def test_of_several_versions_the_newest_comes_back(ledger: Ledger, uuids: Uuids) -> None:
+    attachments = uuids(3)
+    for attachment in attachments:
+        ledger.enqueue(attachment, 1)
+    remember(ledger, attachments, sop="1.3")
+    (deleted,) = ledger.restores.deleted_studies()
+    assert (deleted.instances, deleted.bytes) == (1, 30)
+    ledger.restores.request("1.2")
+    (restore,) = ledger.restores.under_way()
+    ledger.restores.hold(restore)
+    assert [wanted.attachment_uuid for wanted in ledger.restores.to_import(restore, 10)] == [attachments[2]]
+
+
+def test_a_held_file_that_a_power_cut_brought_back_to_life_is_withdrawn(ledger: Ledger, uuids: Uuids) -> None:
+    attachments = uuids(2)
+    for attachment in attachments:
+        ledger.enqueue(attachment, 1)
+    remember(ledger, attachments)
+    ledger.restores.request("1.2")
+    ledger.restores.hold(ledger.restores.under_way()[0])
+    assert ledger.withdraw([attachments[0]]) == 1
+    assert ledger.restores.held_attachments() == [attachments[1]]
+    assert ledger.counts().total == 0
+
+
+def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: Ledger, uuids: Uuids) -> None:
+    attachments = uuids(3)
+    ledger.enqueue(attachments[0], 1)
+    ledger.enqueue(attachments[1], 1)
+    remember(ledger, attachments[:2])
+    ledger.complete([claim.pending_id for claim in ledger.claim(10, ledger.clock.now_ms())])
+    ledger.close()
+    with Ledger(ledger.path) as again:
+        again.enqueue(attachments[2], 1)
+        assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
+        assert again.restores.forget_gone(0) is None
+        assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
+
+
+def test_gathering_withholds_the_worker_and_waits_for_what_is_claimed(ledger: Ledger, storage, uuids: Uuids) -> None:
+    attachments = uuids(2)
+    for attachment in attachments:
+        ledger.enqueue(attachment, 1)
+    (claim,) = ledger.claim(1, ledger.clock.now_ms())
+    withheld: list[bool] = []
+    restorer = Restorer(
+        ledger,
+        storage,
+        OrthancClient(FakeOrthanc(0)),
+        same_image=lambda *_: False,
+        withhold=withheld.append,
+        given_back=lambda: None,
+        stopped=lambda: False,
+    )
+    ledger.restores.request("1.2")
+    for _ in range(5):
+        restorer.step()
+    assert ledger.restores.gathering, "a batch is still in the worker's hands"
+    ledger.release([claim.pending_id])
+    restorer.step()
+    restorer.step()
+    restorer.step()
+    assert not ledger.restores.under_way()
+    assert withheld[0] is True
+    assert withheld[-1] is False
