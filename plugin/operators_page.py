@@ -21,6 +21,7 @@ FILES = {
     "dom.js": ("dom.js", SCRIPT),
     "format.js": ("format.js", SCRIPT),
     "parts.js": ("parts.js", SCRIPT),
+    "studies.js": ("studies.js", SCRIPT),
     "style.css": ("style.css", STYLE),
     "uPlot.iife.min.js": ("vendor/uPlot.iife.min.js", SCRIPT),
     "uPlot.min.css": ("vendor/uPlot.min.css", STYLE),

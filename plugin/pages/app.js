@@ -4,26 +4,29 @@ import { History } from "./charts.js";
 import { button, byId, element, show } from "./dom.js";
 import { number } from "./format.js";
 import * as parts from "./parts.js";
+import * as studies from "./studies.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 10000;
+// By the section that answers; those that are off are not asked.
 const PATHS = {
-  bundle: "../bundle/status",
-  stages: "../timing/stages",
-  slowest: "../timing/slowest",
-  transcoding: "../transcoder/status",
-  associations: "../associations/status",
-  deletions: "../deferred-delete/status",
+  stages: ["StageTiming", "../timing/stages"],
+  slowest: ["StageTiming", "../timing/slowest"],
+  transcoding: ["IngestTranscoder", "../transcoder/status"],
+  associations: ["DicomAssociations", "../associations/status"],
+  deletions: ["DeferredDelete", "../deferred-delete/status"],
+  studies: ["DeferredDelete", "../deferred-delete/studies"],
+  restorable: ["DeferredDelete", "../deferred-delete/studies/deleted"],
+  restores: ["DeferredDelete", "../deferred-delete/restore"],
 };
 const rateChart = new History("rate-chart", ["HTTP", "C-STORE", "other"]);
 const pendingChart = new History("pending-chart", ["files"]);
+let bundle = null;
 let before = null;
 let timer = 0;
 
-// Undefined: this route is not there, because its section is off.
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (answer.status === 404) return undefined;
   if (!answer.ok) throw new Error(`${path.slice(3)}: HTTP ${answer.status}`);
   return answer.json();
 }
@@ -76,34 +79,47 @@ function showSections(bundle) {
 
 function draw(answers) {
   const seconds = Date.now() / 1000;
-  if (answers.bundle) showSections(answers.bundle);
   const rate = drawIngest(answers, seconds);
   drawDeletion(answers.deletions, seconds);
+  if (answers.studies) studies.deletions(answers.studies, refresh);
+  if (answers.restores) studies.restores(answers.restores, refresh);
+  if (answers.restorable) studies.restorable(answers.restorable, refresh);
   if (answers.transcoding) parts.transcoding(answers.transcoding);
   if (answers.associations) parts.associations(answers.associations);
   parts.now(rate, answers.deletions, answers.associations, answers.transcoding);
 }
 
+// All that is on, each part by itself: one that fails does not hide the others. Returns what went wrong.
+async function askAll() {
+  if (bundle === null) {
+    bundle = await ask("../bundle/status");
+    showSections(bundle);
+  }
+  const names = Object.keys(PATHS).filter((name) => bundle.Sections.includes(PATHS[name][0]));
+  const results = await Promise.allSettled(names.map((name) => ask(PATHS[name][1])));
+  draw(Object.fromEntries(names.map((name, at) => [name, results[at].value])));
+  const reasons = results.filter((result) => result.status === "rejected").map((result) => result.reason.message);
+  if (names.length > 0 && reasons.length === names.length) throw new Error(reasons[0]);
+  return reasons;
+}
+
 async function refresh() {
   clearTimeout(timer);
   const state = byId("state");
-  const names = Object.keys(PATHS);
-  const results = await Promise.allSettled(names.map((name) => ask(PATHS[name])));
-  const answers = Object.fromEntries(names.map((name, at) => [name, results[at].value]));
-  const failed = results.filter((result) => result.status === "rejected");
   try {
-    draw(answers);
-  } catch (error) {
-    failed.push({ reason: error });
+    const reasons = await askAll();
+    state.className = reasons.length ? "bad" : "";
+    state.textContent = reasons.length ? `Not all could be asked (${reasons[0]}): some of what is shown is old.` : `As of ${new Date().toLocaleTimeString()}`;
+  } catch {
+    bundle = null; // another configuration, perhaps, when it is back
+    state.className = "bad";
+    state.textContent = "Orthanc does not answer: what is shown is old. Trying again.";
   }
-  state.className = failed.length ? "bad" : "";
-  state.textContent = failed.length === 0 ? `As of ${new Date().toLocaleTimeString()}`
-    : failed.length === names.length ? "Orthanc does not answer: what is shown is old. Trying again."
-      : `Not all could be asked (${failed[0].reason.message}): some of what is shown is old.`;
   clearTimeout(timer);
   // A page in the background costs the server nothing.
   if (!document.hidden) timer = setTimeout(refresh, PERIOD_MS);
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+studies.wireForm(refresh);
 refresh();

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Besides running as root and without a screen: no telephoning home, which a closed network refuses noisily.
@@ -22,6 +22,7 @@ ARGUMENTS = [
 ]
 # Half of Orthanc's answers come within milliseconds; the page asks every two seconds.
 PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
