@@ -1,11 +1,14 @@
 """What the instances of a log add up to, in memory that does not grow with the log."""
 
 import heapq
+from bisect import bisect_left
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 
 from .. import stages
 from ..histograms import Pending, StageHistogram
 from .instance import LoggedInstance
+from .studies import PAUSE_US, Studies
 
 GAP = "gap"
 ANSWER = "answer"
@@ -13,7 +16,7 @@ NEW_INSTANCE = "new_instance_change"
 OTHER_CHANGE = "other_change"
 
 SLOWEST = 10
-LONGEST_GAP_US = 10_000_000
+LONGEST_GAP_US = PAUSE_US
 """A longer silence between two instances of one client is a pause: nothing was being sent."""
 
 _CLIENTS = 1024
@@ -26,8 +29,10 @@ class Account:
         self.counts: Counter[str] = Counter()
         self.instances: Counter[str] = Counter()
         self.unfinished: Counter[str] = Counter()
+        self.duplicates: Counter[str] = Counter()
         self.overlapped: Counter[str] = Counter()
         self.durations: dict[tuple[str, str], Pending] = {}
+        self.studies = Studies()
         self.slowest: list[tuple[int, int, LoggedInstance, int]] = []
         self._number = 0
 
@@ -52,6 +57,7 @@ class Account:
             self.add(instance.protocol, stage, duration)
         total = sum(duration for _, duration in parts)
         self.add(instance.protocol, stages.TOTAL, total)
+        self.studies.add(instance, parts, stored_us)
         self._number += 1
         entry = (total, self._number, instance, stored_us)
         if len(self.slowest) < SLOWEST:
@@ -64,6 +70,13 @@ class Account:
         histogram = StageHistogram()
         histogram.absorb(self.durations.get((protocol, name), Pending()))
         return histogram
+
+    def bins(self, protocol: str, name: str, bounds_us: Sequence[int]) -> list[int]:
+        """Count the durations up to each bound, and above the last."""
+        bins = [0] * (len(bounds_us) + 1)
+        for microseconds, count in self.durations.get((protocol, name), Pending()).counts.items():
+            bins[bisect_left(bounds_us, microseconds)] += count
+        return bins
 
     def least(self, protocol: str, name: str) -> int:
         """Return the shortest duration in microseconds, 0 if there is none."""

@@ -29,12 +29,13 @@ class Kind(Enum):
     CHANGE = auto()
     STORED = auto()
     NOT_STORED = auto()
+    DUPLICATE = auto()
     REFUSED_FILE = auto()
     COMPRESSING_ANSWER = auto()
 
 
 class Event(NamedTuple):
-    """A marker line. `value` is the client of a STORE_REQUEST, the resource of a NEW_INSTANCE or STORED where it is told."""
+    """A marker line. `value` is the client of a STORE_REQUEST, the resource of a NEW_INSTANCE or STORED, the study of a CHANGE, where it is told."""
 
     kind: Kind
     value: str = ""
@@ -56,8 +57,8 @@ _MARKERS: Final = (
     ("Overwriting instance: ", Kind.OVERWRITING),
     ("Change related to resource ", Kind.CHANGE),
     ("New instance stored", Kind.STORED),
-    ("Already stored", Kind.NOT_STORED),  # 1.10
-    ("Instance already stored", Kind.NOT_STORED),  # 1.12
+    ("Already stored", Kind.DUPLICATE),  # 1.10
+    ("Instance already stored", Kind.DUPLICATE),  # 1.12
     ("An incoming instance has been discarded by the filter", Kind.NOT_STORED),
     ("Exception while storing DICOM: ", Kind.NOT_STORED),
     ("Store failure", Kind.NOT_STORED),
@@ -70,6 +71,9 @@ _MARKERS: Final = (
 _BEGINNINGS: Final = tuple(beginning for beginning, _ in _MARKERS)
 _METHODS: Final = ("GET ", "POST ", "PUT ", "DELETE ")
 _NEW_INSTANCE: Final = re.compile(r"Change related to resource (?:ID )?([0-9a-f-]{44}) of type Instance: NewInstance")
+_STUDY: Final = re.compile(
+    r"Change related to resource (?:ID )?([0-9a-f-]{44}) of type Study: New(?:Study|ChildInstance)"
+)
 _CLIENT: Final = re.compile(r"Incoming Store request from AET (.{0,64}?) on IP (\S{1,64}), calling")
 _ORTHANC_ID: Final = re.compile(r"\(([0-9a-f-]{44})\)")
 
@@ -90,7 +94,10 @@ def event_of(line: LogLine) -> Event | None:
 def _with_value(kind: Kind, text: str) -> Event:
     if kind is Kind.CHANGE:
         found = _NEW_INSTANCE.match(text)
-        return Event(Kind.NEW_INSTANCE, found[1]) if found else Event(kind)
+        if found:
+            return Event(Kind.NEW_INSTANCE, found[1])
+        study = _STUDY.match(text)
+        return Event(kind, study[1] if study else "")
     if kind is Kind.STORE_REQUEST:
         found = _CLIENT.match(text)
         return Event(kind, f"{found[1]} on {found[2]}" if found else "")

@@ -13,7 +13,9 @@ class LoggedInstance:
         "last_us",
         "orthanc_id",
         "overlapped",
+        "process",
         "protocol",
+        "study",
         "transcoded_us",
         "transcoding_us",
         "writing_us",
@@ -30,6 +32,8 @@ class LoggedInstance:
         self.written_us: int | None = None
         self.index_us: int | None = None
         self.orthanc_id = ""
+        self.study = ""
+        self.process = ""
         # Without thread names, the lines of two instances at once cannot be told apart.
         self.overlapped = False
 

@@ -33,8 +33,9 @@ class ThreadState:
 class Pairing:
     """Follows the instances of one process from line to line."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, process: str = "") -> None:
         self._account = account
+        self._process = process
         self._threads: OrderedDict[str, ThreadState] = OrderedDict()
         self._last_stored = LastStored()
         self._handlers: dict[Kind, Callable[[str, ThreadState, int, Event], None]] = {
@@ -43,11 +44,12 @@ class Pairing:
             Kind.HTTP_POST_INSTANCE: self._on_post,
             Kind.HTTP_FILE: self._on_http_file,
             Kind.ZIP_FILE: self._on_zip_file,
-            Kind.ASSOCIATION: lambda thread, state, now_us, event: self._last_stored.clear(),
+            Kind.ASSOCIATION: self._on_association,
             Kind.COMMAND: self._on_command,
             Kind.STORE_REQUEST: self._on_store_request,
             Kind.STORED: self._on_stored,
             Kind.NOT_STORED: self._on_not_stored,
+            Kind.DUPLICATE: self._on_duplicate,
             Kind.REFUSED_FILE: self._on_refused_file,
             Kind.COMPRESSING_ANSWER: self._on_compressing,
         }
@@ -102,6 +104,7 @@ class Pairing:
             state.open = []
         elif len(state.open) >= _OPEN:
             self._give_up([state.open.pop(0)])
+        instance.process = self._process
         state.open.append(instance)
         if len(state.open) > 1:
             for each in state.open:
@@ -112,6 +115,10 @@ class Pairing:
         stored_us = orphan_us if stored_us is None else stored_us
         if stored_us is not None and 0 <= begun_us - stored_us <= LONGEST_GAP_US:
             self._account.add(protocol, GAP, begun_us - stored_us)
+
+    def _on_association(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
+        self._account.counts["associations"] += 1
+        self._last_stored.clear()
 
     def _on_header(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         self._end_answer(state, now_us)
@@ -176,6 +183,8 @@ class Pairing:
                 instance.index_us = now_us
         if event.kind is Kind.NEW_INSTANCE:
             instance.orthanc_id = event.value
+        elif event.kind is Kind.CHANGE and event.value:
+            instance.study = event.value
 
     def _on_stored(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if not state.open:
@@ -191,6 +200,10 @@ class Pairing:
     def _on_not_stored(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if state.open:
             self._give_up([state.open.pop()])
+
+    def _on_duplicate(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
+        if state.open:
+            self._account.duplicates[state.open.pop().protocol] += 1
 
     def _on_refused_file(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if len(state.open) == 1 and state.open[0].writing_us is None:

@@ -9,7 +9,7 @@ from .events import Kind, event_of
 from .lines import DAY_US, LogLine, NoRecord, parse
 from .pairing import Pairing
 from .report import LogReport, report_of
-from .sources import EndsEarlyError, lines_of
+from .sources import EndsEarlyError, in_time_order, lines_of
 
 _CLOCK_JUMP_US: Final = 1_000_000
 # Lines of different threads can be a little out of order.
@@ -22,9 +22,9 @@ _PROCESSES: Final = 64
 class _Process:
     """One Orthanc in the log: docker-compose mixes several."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, name: str) -> None:
         self._account = account
-        self._pairing = Pairing(account)
+        self._pairing = Pairing(account, name)
         self._latest_us = 0
         self._years_us = 0
 
@@ -48,9 +48,9 @@ class _Process:
         else:
             self._pairing.see(line.thread, now_us, event)
 
-    def end(self) -> None:
-        """Note what is still open: the log ends, which says nothing of whether it was stored."""
-        self._account.counts["open at the end"] += self._pairing.count_open()
+    def count_open(self) -> int:
+        """Return how many instances have begun and not ended: where a log ends, that says nothing of whether they were stored."""
+        return self._pairing.count_open()
 
 
 class LogReader:
@@ -77,34 +77,41 @@ class LogReader:
         self._account.counts[problem] += 1
 
     def report(self) -> LogReport:
-        """Return what the lines so far tell; the log is taken to be at its end."""
-        for process in self._processes.values():
-            process.end()
-        return report_of(self._account)
+        """Return what the lines so far tell; more may be fed afterwards."""
+        return report_of(self._account, sum(process.count_open() for process in self._processes.values()))
 
     def _process(self, name: str) -> _Process:
         process = self._processes.get(name)
         if process is None:
             if len(self._processes) >= _PROCESSES:
                 name = ""  # what looks like ever more containers is something else
-            process = self._processes.setdefault(name, _Process(self._account))
+            process = self._processes.setdefault(name, _Process(self._account, name))
         return process
 
 
 def read_logs(names: Iterable[str], progress: Callable[[str, int], None] | None = None) -> LogReport:
-    """Read logs in the order given, which should be that of time, as one.
+    """Read logs as one, in the order of their first records.
 
     Args:
-        names: paths, gzipped or not; "-" is standard input.
+        names: paths, compressed or not; "-" is standard input, and keeps the order that is given.
         progress: told the name and the bytes read so far, now and then.
 
     Raises:
         OSError: a file cannot be opened.
     """
     reader = LogReader()
-    for name in names:
-        try:
-            reader.feed(lines_of(name, partial(progress, name) if progress else None))
-        except EndsEarlyError:
-            reader.note("files that end early")
+    for name in in_time_order(list(names)):
+        feed_file(reader, name, progress)
     return reader.report()
+
+
+def feed_file(reader: LogReader, name: str, progress: Callable[[str, int], None] | None = None) -> None:
+    """Feed one log to `reader`, up to where it can be read.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    try:
+        reader.feed(lines_of(name, partial(progress, name) if progress else None))
+    except EndsEarlyError:
+        reader.note("files that end early")

@@ -1,6 +1,7 @@
 """A log report for a terminal."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,7 +12,7 @@ from ..table import milliseconds
 from .report import LoggedProtocol, LogReport, counted
 
 _NAMES = {"http": "HTTP", "cstore": "C-STORE"}
-_BESIDE = {
+BESIDE: Final = {
     "gap": "gap between instances",
     "answer": "compressed answer, at most",
     "new_instance_change": "change NewInstance",
@@ -25,6 +26,7 @@ _TROUBLES = (
     ("stored without a beginning", "instances whose beginning is not in the log"),
     ("files that end early", "files that end early"),
     ("restarts", "starts of Orthanc"),
+    ("rotations", "rotations"),
     ("open at the end", "instances under way at the end"),
 )
 
@@ -34,8 +36,21 @@ def render(report: LogReport) -> Group:
     return Group(*_parts(report))
 
 
+def render_live(report: LogReport, name: str) -> Group:
+    """Return the tables alone, for a terminal that is drawn anew while `name` is followed."""
+    tables = [
+        table
+        for protocol in report.protocols
+        for table in (
+            _stage_table(protocol) if protocol.stages else Text(_title(protocol)),
+            *([_beside_table(protocol)] if protocol.beside else []),
+        )
+    ]
+    return Group(Text(f"{name}: {about_lines(report)}. Ctrl-C ends."), *tables)
+
+
 def _parts(report: LogReport) -> Iterator[RenderableType]:
-    yield Text(_about_lines(report))
+    yield Text(about_lines(report))
     if not report.protocols:
         yield Text("No stored instance was found. Orthanc must run with --verbose or --trace.")
     for protocol in report.protocols:
@@ -57,14 +72,19 @@ def _parts(report: LogReport) -> Iterator[RenderableType]:
             advised.add(finding.advice)
 
 
-def _about_lines(report: LogReport) -> str:
+def about_lines(report: LogReport) -> str:
+    """Return how much was read, and what was wrong with it."""
     counts = report.counts
     troubles = [f"{counts[name]:,} {text}" for name, text in _TROUBLES if counted(counts, name)]
     return "; ".join([f"{counted(counts, 'lines'):,} lines, {counted(counts, 'records'):,} records", *troubles])
 
 
 def _title(protocol: LoggedProtocol) -> str:
-    notes = ((protocol.overlapped, "at once with others"), (protocol.unfinished, "never stored"))
+    notes = (
+        (protocol.overlapped, "at once with others"),
+        (protocol.duplicates, "there already"),
+        (protocol.unfinished, "never stored"),
+    )
     name = _NAMES.get(protocol.protocol, protocol.protocol)
     return ", ".join(
         [f"{name}: {protocol.instances:,} instances", *(f"{count:,} {text}" for count, text in notes if count)]
@@ -81,7 +101,7 @@ def _stage_table(protocol: LoggedProtocol) -> Table:
 def _beside_table(protocol: LoggedProtocol) -> Table:
     table = _table("", "beside the stages", share=False)
     for entry in protocol.beside:
-        table.add_row(*_row(entry, _BESIDE[entry.stage]))
+        table.add_row(*_row(entry, BESIDE[entry.stage]))
     return table
 
 
