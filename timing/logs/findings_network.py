@@ -5,7 +5,7 @@ from typing import Final
 
 from .. import stages
 from .account import ANSWER, GAP, Account
-from .finding import Finding, Look, in_ms, summary_of
+from .finding import NAMES, Finding, Look, in_ms, summary_of
 
 # Linux delays an acknowledgement by 40 ms (TCP_DELACK_MIN); a stalled step takes that, and what it takes anyway.
 STALL_LOW_US: Final = 36_000
@@ -15,6 +15,11 @@ STALL_FRACTION: Final = 0.1
 SLOW_GAP_US: Final = 5_000
 SLOW_RECEIVE_US: Final = 5_000
 SLOW_ANSWER_US: Final = 3_000
+LONG_GAP_US: Final = 1_000_000
+LONG_GAPS: Final = 3
+LONG_GAPS_SHARE: Final = 0.2
+ASSOCIATION_SHARE: Final = 0.5
+MANY: Final = 20
 
 _QUICK: Final = (
     "Let Orthanc answer at once: set TCP_NODELAY=1 in Orthanc's environment (DCMTK reads it for each association) and have "
@@ -95,4 +100,40 @@ def _slow_answers(account: Account) -> Iterator[Finding]:
         )
 
 
-LOOKS: Final[tuple[Look, ...]] = (_stalled_receiving, _stalled_gaps, _gaps, _receiving_compared, _slow_answers)
+def _long_gaps(account: Account) -> Iterator[Finding]:
+    for protocol, name in NAMES.items():
+        gaps = account.durations.get((protocol, GAP))
+        long = {gap_us: count for gap_us, count in gaps.counts.items() if gap_us >= LONG_GAP_US} if gaps else {}
+        idle_us = sum(gap_us * count for gap_us, count in long.items())
+        whole_us = (gaps.sum_ns if gaps else 0) / 1e3 + summary_of(account, protocol, stages.TOTAL).sum_ns / 1e3
+        if sum(long.values()) >= LONG_GAPS and idle_us >= LONG_GAPS_SHARE * whole_us:
+            yield Finding(
+                "long_gaps",
+                "problem",
+                f"{sum(long.values())} gaps over {name} lasted longer than {in_ms(LONG_GAP_US)}, {idle_us / 1e6:.1f} s together: "
+                f"{idle_us / whole_us:.0%} of the time.",
+                "Orthanc waits for its client there. Look at the sender: its disk, its queue, its own log, and whether it looks up names (DNS) "
+                "or opens an association for each instance.",
+            )
+
+
+def _association_per_instance(account: Account) -> Iterator[Finding]:
+    associations, instances = account.counts["associations"], account.instances[stages.CSTORE]
+    if instances >= MANY and associations >= instances * ASSOCIATION_SHARE:
+        yield Finding(
+            "association_per_instance",
+            "problem",
+            f"{associations} associations were opened for {instances} instances over C-STORE.",
+            "Each costs several round trips and a negotiation: have the sender keep one association for a whole study.",
+        )
+
+
+LOOKS: Final[tuple[Look, ...]] = (
+    _stalled_receiving,
+    _stalled_gaps,
+    _gaps,
+    _receiving_compared,
+    _slow_answers,
+    _long_gaps,
+    _association_per_instance,
+)

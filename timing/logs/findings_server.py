@@ -13,6 +13,7 @@ SLOW_PREPARE_US: Final = 5_000
 SLOW_TRANSCODE_US: Final = 5_000
 SLOW_CHANGE_US: Final = 1_000
 QUICK_SHARE: Final = 0.15
+MANY: Final = 20
 
 
 def _slow_writes(account: Account) -> Iterator[Finding]:
@@ -97,6 +98,31 @@ def _transcoding(account: Account) -> Iterator[Finding]:
             yield Finding("slow_transcoding", "problem", text, advice)
 
 
+def _serialised_transcoding(account: Account) -> Iterator[Finding]:
+    beside, at_once = account.counts["transcodings beside others"], account.counts["transcodings at once"]
+    if beside >= MANY and at_once <= beside * 0.02:
+        yield Finding(
+            "serialised_transcoding",
+            "problem",
+            f"{beside} instances were transcoded while other threads had instances too, and hardly ever two at once ({at_once} times): "
+            "transcoding runs one instance at a time.",
+            "More clients or threads do not help there: choose a quicker transfer syntax, such as HTJ2K, or have senders compress.",
+        )
+
+
+def _unseen(account: Account) -> Iterator[Finding]:
+    for protocol, name in NAMES.items():
+        unknown, total = summary_of(account, protocol, stages.UNKNOWN), summary_of(account, protocol, stages.TOTAL)
+        if unknown.sum_ns > total.sum_ns / 2:
+            yield Finding(
+                "unseen",
+                "remark",
+                f"Most of the time over {name} ({unknown.sum_ns / total.sum_ns:.0%}) is divided by no line of the log: a plugin owns the storage "
+                "area, and Orthanc's own lines about files are missing.",
+                "Ask the plugin; with this bundle, GET /timing/stages divides that time.",
+            )
+
+
 def _of_plugin(duration: str, name: str, share: float) -> str:
     return (
         f"A plugin transcodes: from its line to writing takes {duration} over {name} (median), {share:.0%} of the time. But that line, "
@@ -124,5 +150,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     _slow_change,
     _preparing,
     _transcoding,
+    _serialised_transcoding,
+    _unseen,
     _overlapped,
 )

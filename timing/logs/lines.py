@@ -13,8 +13,8 @@ DAY_US: Final = 86_400_000_000
 
 _LONGEST_PREFIX: Final = 200
 _LONGEST_HEAD: Final = 120  # thread name, file name, line number
-_RECORD: Final = re.compile(r"(?:^|[\s|])([TIWEF])(\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{6})(?=\s)")
-_DAMAGED: Final = re.compile(r"(?:^|[\s|])[TIWEF]\d{4} \d\d:")
+_RECORD: Final = re.compile(r"(?:^|[\s|\ufeff])([TIWEF])(\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{6})(?=\s)")
+_DAMAGED: Final = re.compile(r"(?:^|[\s|\ufeff])[TIWEF]\d{4} \d\d:")
 _SECOND_RECORD: Final = re.compile(r"[TIWEF]\d{4} \d\d:\d\d:\d\d\.\d{6}\s")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTAINER: Final = re.compile(r"^([\w./-]{1,80})\s*\|")

@@ -12,12 +12,12 @@ from ..table import milliseconds
 from .finding import NAMES
 from .findings_network import STALL_HIGH_US, STALL_LOW_US
 from .report import LoggedProtocol, LoggedStudy, LogReport, ShownInstance, SlowLogged
-from .text import BESIDE, about_lines
+from .text import BESIDE, about_lines, hint_of
 
 TITLE: Final = "Where the time of each instance goes"
 _MEANINGS: Final = {
     stages.RECEIVE: "request seen, to transcoding or writing",
-    stages.TRANSCODE: "transcoding",
+    stages.TRANSCODE: "Orthanc transcodes it",
     stages.PREPARE: "parsing, hashing, compressing for storage",
     stages.WRITE: "the storage area writes the file",
     stages.STORE: "writing and index; this log does not divide them",
@@ -63,6 +63,8 @@ def lead_of(protocol: LoggedProtocol) -> str:
 def _body(report: LogReport, names: Sequence[str]) -> Iterator[str]:
     yield f"<h1>{TITLE}</h1>"
     yield f'<p class="soft">{safe(", ".join(names), 300)} · {safe(about_lines(report))}</p>'
+    if not report.protocols:
+        yield f'<p class="lead">{safe(hint_of(report), 500)}</p>'
     for protocol in report.protocols:
         yield f'<p class="lead">{safe(lead_of(protocol), 500)}</p>'
     yield "<h2>What stands out</h2>"

@@ -74,6 +74,8 @@ class Pairing:
         if handler is not None:
             handler(thread, state, now_us, event)
         elif len(state.open) == 1:
+            if event.kind is Kind.TRANSCODING and thread:
+                self._note_neighbours(state.open[0])
             self._mark(state.open[0], now_us, event)
         self._see_change(state, now_us, event)
         if event.kind not in {Kind.STORED, Kind.COMMAND}:
@@ -164,6 +166,17 @@ class Pairing:
         else:
             self._gap(stages.CSTORE, event.value, begun_us, state.orphan_us)
         self._open(thread, state, LoggedInstance(stages.CSTORE, begun_us, event.value))
+
+    def _note_neighbours(self, instance: LoggedInstance) -> None:
+        """Count whether transcoding begins while other threads have instances, and while one of them transcodes."""
+        others = [other for state in self._threads.values() for other in state.open if other is not instance]
+        if others:
+            self._account.counts["transcodings beside others"] += 1
+        if any(
+            other.transcoding_us is not None and other.transcoded_us is None and other.writing_us is None
+            for other in others
+        ):
+            self._account.counts["transcodings at once"] += 1
 
     def _mark(self, instance: LoggedInstance, now_us: int, event: Event) -> None:
         instance.last_us = now_us

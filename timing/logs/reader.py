@@ -70,6 +70,8 @@ class LogReader:
                 counts[line.value] += 1
                 continue
             counts["records"] += 1
+            if line.level in "IT":
+                counts["verbose records"] += 1
             self._process(line.process).see(line)
 
     def note(self, problem: str) -> None:

@@ -52,7 +52,7 @@ def render_live(report: LogReport, name: str) -> Group:
 def _parts(report: LogReport) -> Iterator[RenderableType]:
     yield Text(about_lines(report))
     if not report.protocols:
-        yield Text("No stored instance was found. Orthanc must run with --verbose or --trace.")
+        yield Text(hint_of(report))
     for protocol in report.protocols:
         yield Text()
         yield _stage_table(protocol) if protocol.stages else Text(_title(protocol))
@@ -70,6 +70,24 @@ def _parts(report: LogReport) -> Iterator[RenderableType]:
         if finding.advice:
             yield Text("  -> As above." if finding.advice in advised else f"  -> {finding.advice}", style="dim")
             advised.add(finding.advice)
+
+
+def hint_of(report: LogReport) -> str:
+    """Return why a log tells of no instance, and what to do."""
+    counts = report.counts
+    if not counted(counts, "lines"):
+        return "The log is empty."
+    if not counted(counts, "records"):
+        return "No line has the form of Orthanc's log."
+    if not counted(counts, "verbose records"):
+        return (
+            "The log has only warnings and errors. Start Orthanc with --verbose or, for more stages, --trace; or set it while it runs: "
+            "curl -X PUT http://ORTHANC:8042/tools/log-level -d verbose"
+        )
+    return (
+        "No stored instance was found: none was stored meanwhile, or only some log categories are verbose, such as --verbose-dicom. "
+        "Orthanc must run with --verbose or --trace as a whole."
+    )
 
 
 def about_lines(report: LogReport) -> str:

@@ -62,15 +62,17 @@ def status_line(report: LogReport) -> str:
 def _watch(reader: LogReader, name: str, show: Callable[[], None], every_s: float) -> None:
     file = FollowedFile(Path(name))
     rotations = 0
-    shown_at = time.monotonic()
-    show()
+    shown_at: float | None = None
+    begun_at = time.monotonic()
     try:
         for lines in batches(file):
             reader.feed(lines)
             while rotations < file.rotations:
                 reader.note("rotations")
                 rotations += 1
-            if time.monotonic() - shown_at >= every_s - POLL_S / 2:
+            # First when all that is there has been read, or that takes long.
+            caught_up = shown_at is None and not lines
+            if caught_up or time.monotonic() - (shown_at or begun_at) >= every_s - POLL_S / 2:
                 show()
                 shown_at = time.monotonic()
     finally:

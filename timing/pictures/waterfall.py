@@ -17,7 +17,7 @@ _MOST_TICKS: Final = 5
 _WIDTH: Final = 860
 _MARGIN: Final = 24
 
-NOTHING: Final = "nothing under way"
+NOTHING: Final = "none of these under way"
 
 
 class Timeline(NamedTuple):

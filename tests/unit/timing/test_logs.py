@@ -444,4 +444,10 @@ def test_a_missing_file_is_one_line_and_a_status(capsys: pytest.CaptureFixture[s
 def test_a_log_without_instances_says_what_orthanc_must_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     assert main(["read", str(tmp_path / "empty.log")]) == 1
-    assert "--verbose or --trace" in capsys.readouterr().out
+    assert "The log is empty" in capsys.readouterr().out
+    (tmp_path / "quiet.log").write_text(at(0, "Orthanc has started", level="W"))
+    assert main(["read", str(tmp_path / "quiet.log")]) == 1
+    assert "--verbose or, for more" in capsys.readouterr().out
+    (tmp_path / "idle.log").write_text(at(0, "(http) GET /system", file="HttpServer.cpp"))
+    assert main(["read", str(tmp_path / "idle.log")]) == 1
+    assert "--verbose or --trace" in " ".join(capsys.readouterr().out.split())
