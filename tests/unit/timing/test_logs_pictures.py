@@ -79,6 +79,12 @@ def test_the_page_says_what_stands_out_and_shows_where_the_stall_is() -> None:
     assert "of these" in text  # the sentence under the study
 
 
+def test_the_picture_in_the_documentation_is_what_the_command_draws(tmp_path: Path) -> None:
+    assert main(["read", str(DATA / "stalls_1_10_verbose.log"), "--svg", str(tmp_path / "x.svg")]) == 0
+    documented = Path(__file__).parents[3] / "docs" / "images" / "ingest-waterfall.svg"
+    assert (tmp_path / "x.svg").read_text() == documented.read_text()
+
+
 def test_hostile_names_in_a_log_are_text(tmp_path: Path) -> None:
     lines = (DATA / "stalls_1_10_verbose.log").read_text().replace("STORESCU", HOSTILE)
     log = tmp_path / f"{HOSTILE[8:20].replace('/', '_')}.log"
