@@ -18,6 +18,7 @@ _DAMAGED: Final = re.compile(r"(?:^|[\s|\ufeff])[TIWEF]\d{4} \d\d:")
 _SECOND_RECORD: Final = re.compile(r"[TIWEF]\d{4} \d\d:\d\d:\d\d\.\d{6}\s")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTAINER: Final = re.compile(r"^([\w./-]{1,80})\s*\|")
+_UNIT: Final = re.compile(r"(?:^|\s)([\w.@/-]{1,80}\[\d{1,10}\]): ?$")
 _CATEGORY: Final = re.compile(r"\([a-z]{1,16}\) ")
 
 
@@ -88,6 +89,6 @@ def _day_of_year(month_and_day: str) -> int | None:
 
 @lru_cache(maxsize=64)
 def _process(prefix: str) -> str:
-    """Return the container that docker-compose names before each line, "" where there is none."""
-    found = _CONTAINER.match(prefix + "|")
-    return found[1] if found and "|" in prefix else ""
+    """Return the container that docker-compose names before each line, or the process that journald does; "" where there is neither."""
+    found = _CONTAINER.match(prefix) or _UNIT.search(prefix)
+    return found[1] if found else ""

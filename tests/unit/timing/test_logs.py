@@ -176,7 +176,7 @@ PREFIXES = {
     "orthanc-ssd_1        | ": "orthanc-ssd_1",
     "\x1b[36morthanc-1  |\x1b[0m ": "orthanc-1",
     "2021-11-10T11:40:45.073515123Z ": "",  # docker logs --timestamps
-    "Nov 10 11:40:45 pacs Orthanc[812]: ": "",  # journald
+    "Nov 10 11:40:45 pacs Orthanc[812]: ": "Orthanc[812]",  # journald
     "2021-11-10T11:40:45.073515123Z stdout F ": "",  # CRI
 }
 
