@@ -12,6 +12,8 @@ from .waterfall import Timeline, instance_picture, lanes_picture, stages_of, sta
 
 TITLE: Final = "The slowest instances"
 _MOST: Final = 200
+_OF_THE_CLIENT: Final = frozenset({"wait", "response"})
+"""Time of the instance before, or of its client: an association may sit idle for minutes."""
 
 
 class NotSlowestError(ValueError):
@@ -19,7 +21,7 @@ class NotSlowestError(ValueError):
 
 
 def timelines_of(document: bytes) -> list[Timeline]:
-    """Return the instances of the answer, slowest first; each begins at 0.
+    """Return the instances of the answer, slowest first; each begins at 0, and waiting for its client is left out.
 
     Raises:
         NotSlowestError: it is not such an answer.
@@ -42,7 +44,8 @@ def slowest_page(timelines: list[Timeline]) -> str:
     if not timelines:
         return page(TITLE, [*body, "<p>No instance was stored yet.</p>"])
     slowest = timelines[0]
-    caption = f"{len(timelines)} instances, each a line; all begin at the left, so that their stages can be compared."
+    caption = f"{len(timelines)} instances, each a line; all begin at the left, so that their stages can be compared. "
+    caption += "Waiting for the client is left out."
     body += [
         f'<p class="lead">{_lead(slowest)}</p>',
         "<h2>Side by side</h2>",
@@ -76,4 +79,5 @@ def _timeline(number: int, entry: Any) -> Timeline:
         if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length < math.inf:
             raise NotSlowestError(f"instance {number}: the stage {str(name)[:40]!r} has no duration in milliseconds")
     label = " ".join(str(entry[key]) for key in ("protocol", "client", "outcome", "orthanc_id") if entry.get(key))
-    return Timeline(label, 0.0, [(str(name), float(length)) for name, length in stages.items()])
+    shown = [(str(name), float(length)) for name, length in stages.items() if name not in _OF_THE_CLIENT]
+    return Timeline(label, 0.0, shown)

@@ -26,7 +26,7 @@ SLOWEST = [
         "outcome": HOSTILE,
         "client": HOSTILE,
         "total_ms": 9.0,
-        "stages": {"receive": 6.0, "transcode": 1.0, HOSTILE: 2.0},
+        "stages": {"wait": 60_000.0, "receive": 6.0, "transcode": 1.0, HOSTILE: 2.0},
     },
     {"finished_at": 2.0, "protocol": "http", "orthanc_id": "b", "stages": {"write": 20.0}},
 ]
