@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 from .. import stages
-from ..histograms import Pending, StageHistogram
+from ..histograms import HIGHEST_US, Pending, StageHistogram
 from .instance import LoggedInstance
 from .studies import PAUSE_US, Studies
 
@@ -53,9 +53,12 @@ class Account:
         if any(duration < 0 for _, duration in parts):
             self.counts["out of order"] += 1
             return
+        total = sum(duration for _, duration in parts)
+        if total > HIGHEST_US:
+            self.counts["too long"] += 1  # the clock was set forward, or the begin is another's
+            return
         for stage, duration in parts:
             self.add(instance.protocol, stage, duration)
-        total = sum(duration for _, duration in parts)
         self.add(instance.protocol, stages.TOTAL, total)
         self.studies.add(instance, parts, stored_us)
         self._number += 1

@@ -23,6 +23,7 @@ _TROUBLES = (
     ("damaged", "damaged lines left out"),
     ("clock jumps", "clock jumps"),
     ("out of order", "instances with lines out of order, left out"),
+    ("too long", "instances of more than an hour by the clock, left out"),
     ("stored without a beginning", "instances whose beginning is not in the log"),
     ("files that end early", "files that end early"),
     ("restarts", "starts of Orthanc"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -369,6 +369,7 @@ LINE_SOUP = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(LINE_SOUP, st.integers(1, 200))
 def test_no_soup_of_lines_raises_and_what_is_measured_adds_up(lines: list[str], cut: int) -> None:
     report = read([*lines, *(line[:cut] for line in lines)])

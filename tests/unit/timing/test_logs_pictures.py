@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timing.__main__ import main
@@ -140,6 +140,7 @@ def test_a_refused_document_is_one_line_and_a_status(capsys: pytest.CaptureFixtu
     assert "is no answer of GET /timing/slowest: not a list of instances" in capsys.readouterr().err
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 1e9), st.lists(st.tuples(st.sampled_from(["receive", "x"]), st.floats(0, 1e9)))),

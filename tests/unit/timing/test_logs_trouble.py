@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -111,6 +111,7 @@ def mutilated(draw: st.DrawFn) -> bytes:
     return b"".join(lines)
 
 
+@settings(deadline=None)
 @given(mutilated())
 def test_no_mutilation_of_a_real_log_raises_and_what_is_measured_adds_up(log: bytes) -> None:
     reader = LogReader()
@@ -142,6 +143,15 @@ def test_an_hour_that_comes_twice_is_a_clock_jump_and_one_that_is_skipped_is_a_p
         assert report.counts.get("clock jumps", 0) == jumps
         assert report.protocols[0].instances == 2
         assert report.protocols[0].beside == []
+
+
+def test_an_instance_across_a_clock_set_forward_is_counted_and_not_measured() -> None:
+    reader = LogReader()
+    reader.feed([begun("10:00:00.000000", thread="DICOM-1"), stored("10:00:00.100000", thread="DICOM-1", day="1112")])
+    report = reader.report()
+    assert report.counts["too long"] == 1
+    assert report.protocols[0].stages == []
+    Console(file=io.StringIO(), width=80).print(render(report))
 
 
 def test_midnight_is_nothing() -> None:
