@@ -6,8 +6,12 @@ STORAGE ?= var/run/storage
 RUN_ONCE ?=
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
+PYTHON ?=
+PREFIX ?= /usr/share/orthanc/ingest-bundle
+DESTDIR ?=
+CONFIGURE ?=
 
-.PHONY: help setup setup-dev run test test-unit bench bench-quick bench-associations lint format docs lock clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +51,16 @@ docs: setup-dev  ## write the tables of configuration keys into README.md from t
 
 lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
 	@scripts/lock
+
+bundle: setup  ## dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz for this Python; PYTHON="3.11 3.13" names others, whose wheels pip fetches
+	@env/bin/python -m harness.packing $(addprefix --python ,$(PYTHON))
+
+install: bundle  ## unpack the bundle into PREFIX and say what to add to /etc/orthanc; CONFIGURE=/etc/orthanc adds it; DESTDIR for packagers
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tar -xzf "$$(env/bin/python -m harness.packing --name)" -C "$$folder" --strip-components 1 && \
+	  PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" CONFIGURE="$(CONFIGURE)" "$$folder/install.sh" install
+
+uninstall:  ## take away what install has put into PREFIX, and nothing else; CONFIGURE as there
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" CONFIGURE="$(CONFIGURE)" ./install.sh uninstall
 
 clean:  ## remove what make has made
 	rm -rf env .venv var dist

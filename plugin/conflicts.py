@@ -8,6 +8,18 @@ from typing import Any
 # C++ plugins that register a storage area by their mere presence unless their section says otherwise, and that section.
 # The core takes the first storage area and only logs that it refused the second: ours would never be called.
 STORAGE_PLUGINS = {"libDelayedDeletion.so": "DelayedDeletion", "libAdvancedStorage.so": "AdvancedStorage"}
+# Those that do so when their section is there.
+OBJECT_STORAGE_PLUGINS = {
+    "libOrthancAwsS3Storage.so": "AwsS3Storage",
+    "libOrthancAzureBlobStorage.so": "AzureBlobStorage",
+    "libOrthancGoogleCloudStorage.so": "GoogleCloudStorage",
+}
+# Those that do so when their section's EnableStorage is true.
+DATABASE_STORAGE_PLUGINS = {
+    "libOrthancPostgreSQLStorage.so": "PostgreSQL",
+    "libOrthancMySQLStorage.so": "MySQL",
+    "libOrthancOdbcStorage.so": "Odbc",
+}
 MAPS = Path("/proc/self/maps")
 
 
@@ -37,5 +49,18 @@ def storage_conflict(document: dict[str, Any], libraries: set[str]) -> str:
             return (
                 f"{section}.Enable: true: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
                 f'expected one of both: add "{section}": {{"Enable": false}}, or leave {library} out of "Plugins"'
+            )
+    for library, section in OBJECT_STORAGE_PLUGINS.items():
+        if library in libraries and section in document:
+            return (
+                f"{section}: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
+                f"expected one of both: remove the section {section}, or DeferredDelete"
+            )
+    for library, section in DATABASE_STORAGE_PLUGINS.items():
+        settings = document.get(section)
+        if library in libraries and isinstance(settings, dict) and settings.get("EnableStorage"):
+            return (
+                f"{section}.EnableStorage: true: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
+                "expected one of both: set EnableStorage to false, or remove DeferredDelete"
             )
     return ""

@@ -15,7 +15,7 @@ class EnvironmentRefusedError(Exception):
 
 
 def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
-    """Where `make setup` puts the libraries for Python `version`.
+    """Where `make setup` and the packed bundle put the libraries for Python `version`.
 
     Args:
         bundle: the folder that holds plugin/ and env/.
@@ -32,11 +32,16 @@ def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
     if others:
         raise EnvironmentRefusedError(
             f"{bundle / 'env'} was made for Python {', '.join(others)}, but this Orthanc embeds {embedded}: "
-            "run 'make setup' in the bundle's folder on this machine"
+            + _remedy(bundle, version)
         )
-    raise EnvironmentRefusedError(
-        f"no libraries for {embedded} in {bundle / 'env'}: run 'make setup' in the bundle's folder"
-    )
+    raise EnvironmentRefusedError(f"no libraries for {embedded} in {bundle / 'env'}: {_remedy(bundle, version)}")
+
+
+def _remedy(bundle: Path, version: tuple[int, int]) -> str:
+    """What to do: a packed bundle has a file VERSION and brings its libraries, a checkout makes them."""
+    if (bundle / "VERSION").is_file():
+        return f"install orthanc-ingest-bundle-...-py{version[0]}{version[1]}.tar.gz over it"
+    return "run 'make setup' in the bundle's folder on this machine"
 
 
 def activate(bundle: Path) -> None:
@@ -45,7 +50,8 @@ def activate(bundle: Path) -> None:
     Raises:
         EnvironmentRefusedError: see `site_packages`; or a library does not import.
     """
-    folder = site_packages(bundle, (sys.version_info.major, sys.version_info.minor))
+    version = (sys.version_info.major, sys.version_info.minor)
+    folder = site_packages(bundle, version)
     if str(folder) not in sys.path:
         # First, so that a numpy in dist-packages does not shadow the one our codecs were built against.
         sys.path.insert(0, str(folder))
@@ -59,5 +65,5 @@ def activate(bundle: Path) -> None:
                     "expected a restart of the Orthanc service"
                 ) from None
             raise EnvironmentRefusedError(
-                f"cannot import {name} from {folder}: {error}: run 'make setup' again"
+                f"cannot import {name} from {folder}: {error}: {_remedy(bundle, version)}"
             ) from None

@@ -34,6 +34,15 @@ def test_libraries_are_known_by_name_without_their_version(tmp_path: Path) -> No
         # The section alone is ours to understand.
         ({"DelayedDeletion": {"Enable": True}}, {"libOrthancPython.so"}, ""),
         ({}, {"libAdvancedStorage.so"}, "AdvancedStorage.Enable: true"),
+        # Object storage is on by its section, a database's by a switch in its section.
+        ({}, {"libOrthancAwsS3Storage.so"}, ""),
+        ({"AwsS3Storage": {"BucketName": "archive"}}, {"libOrthancAwsS3Storage.so"}, "AwsS3Storage: libOrthancAwsS3"),
+        ({"PostgreSQL": {"EnableIndex": True}}, {"libOrthancPostgreSQLStorage.so"}, ""),
+        (
+            {"PostgreSQL": {"EnableStorage": True}},
+            {"libOrthancPostgreSQLStorage.so"},
+            "PostgreSQL.EnableStorage: true",
+        ),
     ],
 )
 def test_a_second_storage_area_is_refused_by_name(document: dict[str, Any], libraries: set[str], conflict: str) -> None:

@@ -41,6 +41,13 @@ def test_a_broken_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = make_environment(tmp_path, f"{sys.version_info.major}.{sys.version_info.minor}")
     (folder / "msgspec.py").write_text("raise ImportError('wrong ELF class')")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "msgspec")
+    monkeypatch.delitem(sys.modules, "msgspec", raising=False)
     with pytest.raises(EnvironmentRefusedError, match=r"cannot import msgspec from .*: wrong ELF class"):
         activate(tmp_path)
+
+
+def test_a_packed_bundle_is_told_which_archive_it_needs(tmp_path: Path) -> None:
+    make_environment(tmp_path, "3.11")
+    (tmp_path / "VERSION").touch()
+    with pytest.raises(EnvironmentRefusedError, match=r"install orthanc-ingest-bundle-\.\.\.-py313\.tar\.gz over it"):
+        site_packages(tmp_path, (3, 13))
