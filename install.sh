@@ -16,6 +16,7 @@ SOURCE=$(cd -- "$(dirname -- "$0")" && pwd -P)
 PLUGINS=${PLUGINS:-/usr/share/orthanc/plugins}
 OWN=ingest-bundle.json
 KEPT=.before-ingest-bundle # not .json: Orthanc reads every *.json of the folder
+REMOVED=.removed
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
 each() { tr '\n' '\0' <"$1" | { shift; xargs -0 -r "$@"; }; }
@@ -178,6 +179,9 @@ change() {
   fi
   if [ -e "$DESTDIR$ETC/$OWN" ]; then
     echo "$ETC/$OWN is there already: left as it is"
+  elif [ -e "$DESTDIR$ETC/$OWN$REMOVED" ]; then
+    mv "$DESTDIR$ETC/$OWN$REMOVED" "$DESTDIR$ETC/$OWN"
+    echo "renamed $ETC/$OWN$REMOVED, of an earlier installation, back to $OWN"
   else
     sections >"$work/$OWN"
     cat "$work/$OWN" >"$DESTDIR$ETC/$OWN"
@@ -188,20 +192,23 @@ change() {
 say_or_change_back() {
   script_at=$(where_is PythonScript)
   line=${script_at##*:} file=${script_at%:*}
-  if [ -z "$script_at" ] || ! sed -n "${line}p" "$file" | grep -qF "\"$PREFIX/plugin/main.py\""; then return; fi
-  if [ -n "$CONFIGURE" ] && [ -e "$file$KEPT" ]; then
+  if [ -n "$CONFIGURE" ] && [ -e "$file$KEPT" ] && names_us; then
     was=$(sed -n "/^[[:space:]]*\"PythonScript\"[[:space:]]*:/{p;q}" "$file$KEPT")
     WAS=$was awk -v at="$line" 'NR == at { print ENVIRON["WAS"]; next } { print }' "$file" >"$work/back"
     cat "$work/back" >"$file"
     rm -f "$file$KEPT"
-    echo "changed line $line of ${file#"$DESTDIR"} back; $ETC/$OWN is left, and does nothing without the bundle"
-  elif [ -n "$CONFIGURE" ] && [ "$file" = "$DESTDIR$ETC/$OWN" ]; then
-    # We made the file with the key in it; without the script the rest of it does nothing.
-    mv "$file" "$file$KEPT"
-    echo "renamed $ETC/$OWN to $OWN$KEPT"
-  else
-    echo "Orthanc will not start before you have changed line $line of ${file#"$DESTDIR"}, which still names the bundle."
+    echo "changed line $line of ${file#"$DESTDIR"} back"
   fi
+  if [ -n "$CONFIGURE" ] && [ -e "$DESTDIR$ETC/$OWN" ]; then
+    # Kept for the next installation, and no longer read: it may switch a plugin of Debian's off.
+    mv "$DESTDIR$ETC/$OWN" "$DESTDIR$ETC/$OWN$REMOVED"
+    echo "renamed $ETC/$OWN to $OWN$REMOVED"
+  fi
+  script_at=$(where_is PythonScript)
+  line=${script_at##*:} file=${script_at%:*}
+  ! names_us || echo "Orthanc will not start before you have changed line $line of ${file#"$DESTDIR"}, which still names the bundle."
 }
+
+names_us() { [ -n "$script_at" ] && sed -n "${line}p" "$file" | grep -qF "\"$PREFIX/plugin/main.py\""; }
 
 main "$@"

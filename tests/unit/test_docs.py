@@ -8,7 +8,7 @@ import pytest
 
 from harness.document import README, settings_types, written
 from harness.orthanc_process import BUNDLE
-from plugin.config import SECTIONS
+from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
 
 DOCS = [README, *sorted((BUNDLE / "docs").glob("*.md")), BUNDLE / "CONTRIBUTING.md"]
 
@@ -58,3 +58,57 @@ def test_links_within_the_repository_lead_somewhere(path: object) -> None:
     document = Path(str(path))
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+CONFIGURATION = BUNDLE / "docs" / "configuration.md"
+# What Orthanc and other plugins call their own, where the page speaks of it.
+OF_ORTHANC = {"DatabaseServerIdentifier", "Plugins", "EnableStorage", "PythonScript", "DicomModalities"}
+
+
+def test_the_page_on_configuration_names_only_keys_that_there_are_and_all_of_orthanc_s_that_are_read() -> None:
+    from deferred_delete.settings import DelayedDeletionSettings
+    from transcoder.syntaxes import TARGETS_BY_KEYWORD
+
+    ours = {
+        key for kind in (*settings_types().values(), CoreSettings, DelayedDeletionSettings) for key in known_keys(kind)
+    }
+    words = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", CONFIGURATION.read_text()))
+    syntaxes = {*TARGETS_BY_KEYWORD, "Keep"}
+    assert words - ours - set(SECTIONS) - {"DelayedDeletion"} - syntaxes - OF_ORTHANC == set()
+    assert known_keys(CoreSettings) - words == set()
+
+
+def test_the_refusals_that_the_page_shows_are_those_of_the_code() -> None:
+    import json
+    from pathlib import Path
+
+    shown = re.findall(r"^The ingest bundle refuses to start: (.*)$", CONFIGURATION.read_text(), re.MULTILINE)
+    documents: list[dict[str, object]] = [
+        {"DeferredDelete": {"GracePeriode": 5}},
+        {"DeferredDelete": {"GracePeriod": -1}},
+        {"DeferedDelete": {}},
+    ]
+    said = []
+    for document in documents:
+        with pytest.raises(ConfigurationError) as refusal:
+            parse(json.dumps(document), Path("/etc/orthanc"))
+        said.append(str(refusal.value))
+    assert shown == said
+
+
+def test_every_example_of_the_pages_is_a_configuration_that_starts() -> None:
+    from pathlib import Path
+
+    found = 0
+    for document in (README, CONFIGURATION):
+        for block in re.findall(r"^ *```json\n(.*?)^ *```", document.read_text(), re.MULTILINE | re.DOTALL):
+            parse(f"{{{block}}}", Path("/etc/orthanc"))
+            found += 1
+    assert found >= 2
+
+
+def test_the_table_of_transcodings_is_the_transcoder_s() -> None:
+    from transcoder.syntaxes import TARGETS_BY_KEYWORD
+
+    rows = dict(re.findall(r"^\| `(\w+)` \| (1\.2\.840[\d.]+) \|", CONFIGURATION.read_text(), re.MULTILINE))
+    assert rows == {keyword: str(target.value) for keyword, target in TARGETS_BY_KEYWORD.items()}

@@ -99,6 +99,11 @@ def test_asked_to_it_changes_etc_and_changes_it_back(unpacked: Path, destination
     assert "names the bundle already" in again.stdout
     assert run(unpacked, "uninstall", destination, CONFIGURE="/etc/orthanc").returncode == 0
     assert (etc / "python.json").read_text() == SAMPLE
+    assert read(etc).document == {"Name": "archive", **read(etc / "python.json").document}
+    # What the operator has changed meanwhile is there again at the next installation.
+    (etc / "ingest-bundle.json.removed").write_text('{"StageTiming": {}}')
+    assert run(unpacked, "install", destination, CONFIGURE="/etc/orthanc").returncode == 0
+    assert read(etc / "ingest-bundle.json").document == {"StageTiming": {}}
 
 
 def test_debian_13_s_deletion_plugin_is_switched_off(unpacked: Path, destination: Path) -> None:

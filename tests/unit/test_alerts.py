@@ -1,0 +1,88 @@
+"""The alert rules parse, speak of metrics and label values that there are, and are all explained in the docs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.orthanc_process import BUNDLE
+from plugin.bundle import Bundle
+from plugin.config import parse
+from plugin.rehearsal import RecordingSdk
+from transcoder.outcome import WORTH_A_WARNING
+
+FILE = BUNDLE / "docs" / "alerts.yml"
+FUNCTIONS = {"increase", "rate", "sum", "by", "and", "histogram_quantile"}
+
+
+@pytest.fixture(scope="module")
+def rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(FILE.read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+@pytest.fixture
+def exposition(tmp_path: Path) -> str:
+    """What every section on exposes, before the first instance."""
+    sections: dict[str, Any] = {
+        "DeferredDelete": {},
+        "IngestTranscoder": {},
+        "StageTiming": {},
+        "DicomAssociations": {},
+    }
+    bundle = Bundle(RecordingSdk(), parse(json.dumps({"StorageDirectory": str(tmp_path), **sections}), tmp_path))
+    bundle.register()
+    assert bundle.timing is not None
+    rendered = bundle.timing.exposition.render()
+    bundle.stopped()
+    return rendered if isinstance(rendered, str) else rendered.decode()
+
+
+def test_every_metric_of_a_rule_is_exposed(rules: list[dict[str, Any]], exposition: str) -> None:
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
+    names = {name + "_bucket" if kind == "histogram" else name for name, kind in types.items()}
+    used = {name for rule in rules for name in re.findall(r"\borthanc_bundle_\w+", rule["expr"])}
+    assert len(used) >= 9
+    assert used - names == set()
+    states = set(re.findall(r'deletions_pending\{state="(\w+)"\}', exposition))
+    assert {state for rule in rules for state in re.findall(r'state="(\w+)"', rule["expr"])} <= states
+
+
+def test_rules_are_whole_and_their_expressions_are_balanced(rules: list[dict[str, Any]]) -> None:
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+        assert rule["annotations"]["summary"]
+        assert re.fullmatch(r"\d+[smh]", rule.get("for", "1m"))
+        bare = re.sub(r'"[^"]*"', '""', rule["expr"])
+        assert all(bare.count(a) == bare.count(b) for a, b in ("()", "[]", "{}"))
+        assert set(re.findall(r"\b([a-z_]+)(?= ?\()", bare)) <= FUNCTIONS
+
+
+def test_the_outcomes_that_are_watched_are_the_transcoder_s(rules: list[dict[str, Any]]) -> None:
+    (rule,) = [rule for rule in rules if rule["alert"] == "OrthancTranscoderDoubts"]
+    pattern = re.search(r'outcome=~"([^"]*)"', rule["expr"])
+    assert pattern is not None
+    assert all(re.fullmatch(pattern[1], str(reason)) for reason in WORTH_A_WARNING)
+
+
+def test_promtool_takes_them() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian's package prometheus)")
+    done = subprocess.run([promtool, "check", "rules", str(FILE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_says_in_the_docs_what_to_do(rules: list[dict[str, Any]]) -> None:
+    operations = (BUNDLE / "docs" / "operations.md").read_text()
+    assert [rule["alert"] for rule in rules if f"| `{rule['alert']}` |" not in operations] == []
