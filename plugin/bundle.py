@@ -43,7 +43,9 @@ class Bundle:
         self._check_sdk((DeletionPart, TranscodingPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(configuration.stage_timing) if configuration.stage_timing else None
         self.transcoding = TranscodingPart(configuration.ingest_transcoder) if configuration.ingest_transcoder else None
-        self.associations = AssociationsPart(sdk, configuration) if configuration.dicom_associations else None
+        self.associations = (
+            AssociationsPart(sdk, configuration, self.loopback) if configuration.dicom_associations else None
+        )
         self.deletion = (
             DeletionPart(sdk, configuration, self.loopback, self._proven_transcoding)
             if configuration.deferred_delete

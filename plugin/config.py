@@ -92,29 +92,33 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def modality_ports(self) -> set[int]:
-        """TCP ports of the modalities that Orthanc sends to, as far as orthanc.json names them (DicomModalities).
-
-        Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text.
-        """
-        modalities = self.document.get("DicomModalities", {})
-        found = set()
-        for entry in modalities.values() if isinstance(modalities, dict) else ():
-            port = (
-                entry.get("Port")
-                if isinstance(entry, dict)
-                else entry[2]
-                if isinstance(entry, list) and len(entry) > 2
-                else None
-            )
-            if str(port).isdecimal():
-                found.add(int(str(port)))
-        return found
+        """TCP ports of the modalities that Orthanc sends to, as far as orthanc.json names them (DicomModalities)."""
+        return modality_ports(self.document.get("DicomModalities"))
 
     @property
     def enabled(self) -> list[str]:
         """The names of the sections that are on."""
         values = (self.deferred_delete, self.ingest_transcoder, self.stage_timing, self.dicom_associations)
         return [name for name, value in zip(SECTIONS, values, strict=True) if value is not None]
+
+
+def modality_ports(modalities: Any) -> set[int]:
+    """TCP ports of modalities, as DicomModalities or GET /modalities?expand names them.
+
+    Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text. What is neither is left out.
+    """
+    found = set()
+    for entry in modalities.values() if isinstance(modalities, dict) else ():
+        port = (
+            entry.get("Port")
+            if isinstance(entry, dict)
+            else entry[2]
+            if isinstance(entry, list) and len(entry) > 2
+            else None
+        )
+        if str(port).isdecimal():
+            found.add(int(str(port)))
+    return found
 
 
 def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:

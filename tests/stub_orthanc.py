@@ -12,6 +12,7 @@ ENUMERATIONS: dict[str, dict[str, int]] = {
     "ChangeType": {
         "ORTHANC_STARTED": 10,
         "ORTHANC_STOPPED": 11,
+        "UPDATED_MODALITIES": 15,
         "JOB_SUBMITTED": 16,
         "JOB_SUCCESS": 17,
         "JOB_FAILURE": 18,

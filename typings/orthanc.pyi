@@ -8,6 +8,7 @@ from collections.abc import Callable
 class ChangeType:
     ORTHANC_STARTED: int
     ORTHANC_STOPPED: int
+    UPDATED_MODALITIES: int
     JOB_SUBMITTED: int
     JOB_SUCCESS: int
     JOB_FAILURE: int

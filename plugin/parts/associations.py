@@ -12,6 +12,8 @@ from timing import Metric
 
 from .. import rest
 from ..config import Configuration
+from ..loopback import Loopback
+from .modalities import ModalityFollower
 from .part import PREFIX, Part, single
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class AssociationsPart(Part):
     section = "DicomAssociations"
     needs = ("RegisterOnChangeCallback",)
 
-    def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
+    def __init__(self, sdk: ModuleType, configuration: Configuration, loopback: Loopback | None) -> None:
         settings = configuration.dicom_associations
         assert settings is not None
         self._changes = sdk.ChangeType
@@ -39,26 +41,37 @@ class AssociationsPart(Part):
         self.tuner = (
             Tuner(settings, core.dicom_port, configuration.modality_ports) if core.dicom_server_enabled else None
         )
+        self._follower: ModalityFollower | None = None
+        # Without an HTTP server to ask, orthanc.json's modalities are all that is known.
+        if self.tuner is not None and loopback is not None and settings.quick_ack and settings.outgoing:
+            self._follower = ModalityFollower(loopback, self.tuner.set_modality_ports)
 
     def started(self) -> None:
         """Starts the watcher."""
         if self.tuner is not None:
             self.tuner.start()
+        if self._follower is not None:
+            self._follower.start()
 
     def stopped(self) -> None:
         """Stops the watcher."""
+        if self._follower is not None and not self._follower.stop(STOP_DEADLINE_S):
+            logger.warning("the thread that asks for modalities did not end within %g s", STOP_DEADLINE_S)
         if self.tuner is not None:
             self.tuner.stop(STOP_DEADLINE_S)
 
     def changes(self) -> dict[int, Callable[[], None]]:
-        """A job (C-STORE to a modality, a move) opens associations of its own."""
+        """A job (C-STORE to a modality, a move) opens associations of its own; modalities come and go."""
         if self.tuner is None:
             return {}
-        return {
+        actions: dict[int, Callable[[], None]] = {
             int(self._changes.JOB_SUBMITTED): self.tuner.outgoing_begins,
             int(self._changes.JOB_SUCCESS): self.tuner.outgoing_ends,
             int(self._changes.JOB_FAILURE): self.tuner.outgoing_ends,
         }
+        if self._follower is not None:
+            actions[int(self._changes.UPDATED_MODALITIES)] = self._follower.changed
+        return actions
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """The watcher of DICOM connections."""
