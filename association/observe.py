@@ -13,7 +13,8 @@ _MS = 1_000_000
 _FIXED_SLACK_BYTES = 4096
 _RELATIVE_SLACK = 50
 # Waking costs tens of microseconds, looking three. The rest of a data set needs nothing from us, so a peer whose last message was large is
-# left alone for a millisecond after the first bytes of the next, and a message that goes on for longer is looked at ever more rarely.
+# left alone after the first bytes of the next for half the time that the last one took with its answer (a millisecond at least), and a
+# message that goes on for longer is looked at ever more rarely. MaxPauseMs bounds both.
 # Small instances may be stored and answered within that time, so they are never slept over.
 FIRST_PAUSE_NS = 1 * _MS
 _LARGE_BYTES = 64 * 1024
@@ -47,6 +48,7 @@ class Observation:
         "_base_bytes",
         "_begin_ns",
         "_end_ns",
+        "_last_begin_ns",
         "_last_bytes",
         "_received_bytes",
         "_segments_sent",
@@ -60,6 +62,7 @@ class Observation:
         self.pause_ns = 0
         self._answered_ns = now_ns
         self._begin_ns: int | None = None
+        self._last_begin_ns = now_ns
         self._end_ns = now_ns
 
     def look(self, now_ns: int, info: TcpInfo) -> None:
@@ -72,8 +75,9 @@ class Observation:
         self._received_bytes = info.bytes_received
         self._end_ns = now_ns
         if self._begin_ns is None:
-            self._begin_ns = now_ns
-            self.pause_ns = FIRST_PAUSE_NS if self._last_bytes >= _LARGE_BYTES else 0
+            if self._last_bytes >= _LARGE_BYTES:
+                self.pause_ns = max(FIRST_PAUSE_NS, (now_ns - self._last_begin_ns) // 2)
+            self._begin_ns = self._last_begin_ns = now_ns
         elif now_ns - self._begin_ns > 2 * FIRST_PAUSE_NS:
             self.pause_ns = (now_ns - self._begin_ns) // 2
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 
 _MS = 1_000_000
+_NEVER_NS = sys.maxsize
 
 
 class Reason(Enum):
@@ -20,24 +22,27 @@ class Schedule:
 
     def __init__(self) -> None:
         self._due: dict[Reason, tuple[int, int, int]] = {}
+        self.next_ns = _NEVER_NS  # of the earliest look; kept up to date, as it is asked for at each wake-up
 
     def begin(self, reason: Reason, now_ns: int, first_ms: float, limit_ms: float) -> None:
         """Starts a reason's pace anew, with the first look `first_ms` from now."""
         step_ns = int(first_ms * _MS)
         self._due[reason] = (now_ns + step_ns, step_ns, int(limit_ms * _MS))
+        self._find_next()
 
     def end(self, reason: Reason) -> None:
         """No more looks for this reason."""
-        self._due.pop(reason, None)
+        if self._due.pop(reason, None) is not None:
+            self._find_next()
 
     def __contains__(self, reason: Reason) -> bool:
         return reason in self._due
 
     def timeout_s(self, now_ns: int) -> float:
         """How long epoll may wait: -1 where no look is due at all."""
-        if not self._due:
+        if self.next_ns == _NEVER_NS:
             return -1
-        return max(0, min(due_ns for due_ns, _, _ in self._due.values()) - now_ns) / 1e9
+        return max(0, self.next_ns - now_ns) / 1e9
 
     def take(self, now_ns: int) -> set[Reason]:
         """The reasons that are due; their next look is moved on."""
@@ -46,4 +51,8 @@ class Schedule:
             _, step_ns, limit_ns = self._due[reason]
             step_ns = min(max(step_ns * 2, _MS), limit_ns)
             self._due[reason] = (now_ns + step_ns, step_ns, limit_ns)
+        self._find_next()
         return due
+
+    def _find_next(self) -> None:
+        self.next_ns = min((due_ns for due_ns, _, _ in self._due.values()), default=_NEVER_NS)

@@ -34,6 +34,7 @@ class TunerStatus(msgspec.Struct, frozen=True, kw_only=True):
     acks_forced: int
     wake_ups: int
     cpu_seconds: float  # of the watcher's thread
+    modality_ports: list[int]  # remote ports that are looked for while Orthanc sends
     problem: str  # why the watcher ended by itself; empty otherwise
 
 
@@ -122,6 +123,7 @@ class Tuner:
             acks_forced=counters.acks_forced if counters else 0,
             wake_ups=counters.wake_ups if counters else 0,
             cpu_seconds=counters.cpu_ns / 1e9 if counters else 0.0,
+            modality_ports=sorted(self._modality_ports),
             problem=self._problem,
         )
 

@@ -167,8 +167,8 @@ class Watcher:
     def _look_around(self, alarm: ConnectionAlarm, now_ns: int) -> None:
         if self.modality_ports and self.settings.outgoing:
             self._expect_outgoing(now_ns)
-        due = self._schedule.take(now_ns)
-        if due or self._rescan:
+        if now_ns >= self._schedule.next_ns or self._rescan:
+            self._schedule.take(now_ns)
             self._rescan = False
             self._scan(alarm, now_ns)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import subprocess
@@ -45,7 +44,7 @@ def configuration(folder: Path, title: str, *, tuned: bool) -> dict[str, Any]:
     return base_configuration(folder, bundle=tuned) | ({"DicomAssociations": {}} if tuned else {}) | own
 
 
-def command(way: str, sending: OrthancProcess, study_uid: str) -> list[str]:
+def command(sending: OrthancProcess, study_uid: str) -> list[str]:
     """A C-MOVE SCU as DCMTK ships it."""
     where = ["127.0.0.1", str(sending.dicom_port)]
     titles = ["-aet", "MOVER", "-aec", "SENDING", "-aem", "RECEIVING"]
@@ -68,10 +67,12 @@ def transfer(way: str, sending: OrthancProcess) -> float:
         study_uid = sending.json("GET", f"/studies/{study_id}")["MainDicomTags"]["StudyInstanceUID"]
         began = time.monotonic()
         done = subprocess.run(
-            command(way, sending, study_uid), capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            command(sending, study_uid), capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
         if done.returncode != 0:
-            raise OrthancError(f"movescu ended with status {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
+            raise OrthancError(
+                f"movescu ended with status {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}"
+            )
     else:
         sending.json("POST", "/modalities/receiving/store", {"Resources": [study_id], "Synchronous": True})
     return time.monotonic() - began

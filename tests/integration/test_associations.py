@@ -15,6 +15,7 @@ import pytest
 
 from association import dimse, part10, probe
 from association.peer import Peer
+from harness import certificates
 from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload, storescu
 from tests.conftest import ServerFactory
@@ -92,8 +93,10 @@ def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
         assert (report.response_stalls, report.data_set_end_stalls) == (True, True), report
     with make_server(ONLY) as tuned:
         target = probe.Target(host="127.0.0.1", port=watched(tuned).dicom_port)
-        report = probe.run(target, 30, instance)
-        assert (report.response_stalls, report.data_set_end_stalls) == (False, False), report
+        # A busy disk may hold a store up by as much as a stall does; a stall that is there would be there each time.
+        reports = [probe.run(target, 30, instance) for _ in range(3)]
+        assert not any(one.response_stalls for one in reports), reports
+        assert not all(one.data_set_end_stalls for one in reports), reports
 
 
 def test_stages_that_the_sdk_cannot_see_are_told_for_one_association(
@@ -172,8 +175,31 @@ def test_restarts_on_the_same_port(make_server: ServerFactory, small_study: list
 
 def test_a_port_in_use_ends_orthanc_as_without_the_bundle(make_server: ServerFactory) -> None:
     server = make_server(ONLY)
-    with socket.create_server(("0.0.0.0", server.dicom_port)), pytest.raises(OrthancError):
-        server.start()
+    with socket.create_server(("0.0.0.0", server.dicom_port)):
+        with pytest.raises(OrthancError) as with_the_bundle:
+            server.start()
+        native = make_server(bundle=False)
+        native.configuration["DicomPort"] = server.dicom_port
+        with pytest.raises(OrthancError) as without:
+            native.start()
+    assert str(with_the_bundle.value) == str(without.value)
+    assert "Traceback" not in server.log_text()
+    with server:  # and once the port is free
+        watched(server)
+
+
+def test_tls_is_watched_as_well(make_server: ServerFactory, small_study: list[Path], tmp_path: Path) -> None:
+    made = certificates.make(tmp_path / "certificate")
+    with make_server(ONLY | {"StageTiming": {}} | made.configuration) as server:
+        storescu(watched(server), small_study, arguments=made.storescu_arguments)
+        assert server.json("GET", "/statistics")["CountInstances"] == len(small_study)
+        assert len(small_study) * 0.9 <= status(server)["acks_forced"] <= 2 * len(small_study)
+        (cstore,) = [one for one in server.json("GET", "/timing/stages")["protocols"] if one["protocol"] == "cstore"]
+        counts = {stage["stage"]: stage["count"] for stage in cstore["stages"]}
+        assert counts["receive"] >= len(small_study) * 0.8
+        with pytest.raises(OrthancError):  # without TLS: refused, and no harm done
+            storescu(server, small_study[:1])
+        until(lambda: status(server)["open_associations"] == 0, "all associations are gone")
 
 
 def test_switched_off_nothing_is_watched(make_server: ServerFactory, small_study: list[Path]) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from association import tcp_info
-from association.observe import FIRST_PAUSE_NS, Observation
+from association.observe import Observation
 from association.schedule import Reason, Schedule
 from association.tcp_info import TcpInfo
 
@@ -75,7 +75,7 @@ def test_a_peer_with_large_data_sets_is_left_alone_after_the_first_bytes_and_one
     for one, size in ((large, WIRE), (small, 9000)):
         one.look(MS, info(size, 1))
         one.look(5 * MS, info(size + 12, 2))
-    assert (large.pause_ns, small.pause_ns) == (FIRST_PAUSE_NS, 0)
+    assert (large.pause_ns, small.pause_ns) == (2 * MS, 0)  # half of the four from begin to begin
     large.look(25 * MS, info(WIRE + 3000, 2))
     assert large.pause_ns == 10 * MS  # half of how long it has been going on
 
@@ -104,3 +104,12 @@ def test_the_schedule_backs_off_up_to_its_limit_and_sleeps_for_ever_when_nothing
     schedule.end(Reason.ACCEPTING)
     assert Reason.ACCEPTING not in schedule
     assert schedule.timeout_s(0) == -1
+
+
+def test_the_pause_follows_the_pace_of_the_peer() -> None:
+    one = Observation(0, info(0, 1))
+    for count in range(3):
+        one.look((count * 10 + 1) * MS, info(count * WIRE + 100, 1 + count))
+        pause_ns = one.pause_ns
+        one.look((count * 10 + 4) * MS, info((count + 1) * WIRE, 1 + count))
+    assert pause_ns == 5 * MS

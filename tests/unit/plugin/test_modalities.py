@@ -34,7 +34,9 @@ class Answers(Loopback):
 
 
 def ports(*numbers: int) -> LoopbackAnswer:
-    return LoopbackAnswer(200, json.dumps({str(one): {"AET": "A", "Host": "h", "Port": one} for one in numbers}).encode())
+    return LoopbackAnswer(
+        200, json.dumps({str(one): {"AET": "A", "Host": "h", "Port": one} for one in numbers}).encode()
+    )
 
 
 class Told:
