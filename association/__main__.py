@@ -44,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m association", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("probe", help="does a DICOM peer stall its responses, or the end of data sets?")
-    one.add_argument("host")
-    one.add_argument("port", type=_port)
+    one.add_argument("host", help="name or address, IPv4 or IPv6")
+    one.add_argument("port", type=_port, help="TCP port of its DICOM server")
     one.add_argument("--calling", default=probe.CALLING_AE_TITLE, help="our AE title (default %(default)s)")
     one.add_argument("--called", default="ANY-SCP", help="the peer's AE title (default %(default)s)")
     one.add_argument(
