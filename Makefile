@@ -37,7 +37,7 @@ bench: setup-dev  ## ingest and deletion, the tables of Orthanc's published benc
 bench-quick: setup-dev  ## a little of the same, one round, about three minutes
 	@.venv/bin/python -m bench ingest --quick $(BENCH_ARGUMENTS)
 
-bench-associations: setup-dev  ## C-STORE with 1 to 16 associations of three senders, over loopback and MTU 1500, native and tuned
+bench-associations: setup-dev  ## C-STORE native and tuned: three senders x 1 to 16 over loopback and MTU 1500; Orthanc to Orthanc; TLS; TCP_BUFFER_LENGTH
 	@.venv/bin/python -m bench associations $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run

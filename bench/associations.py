@@ -1,4 +1,4 @@
-"""C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench.associations`, or `make bench-associations`.
+"""C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench associations`, or `make bench-associations`.
 
 Every cell is a fresh Orthanc on an empty storage folder, and native and tuned take turns, so that what else the machine does falls on both.
 Senders are as their authors ship them: no variable is set for them, except in the table that says so.
@@ -26,7 +26,7 @@ from harness.orthanc_process import OrthancError
 
 from . import moves, variations
 from .cells import Sample, measure
-from .ingest import machine
+from .machine import machine
 from .links import LOOPBACK, Link, can_make_namespaces, veth
 from .variations import Variation
 
@@ -76,7 +76,7 @@ def varied_table(samples: list[Sample]) -> str:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.associations", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench associations", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--slices", type=int, default=phantom.SLICES)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .ingest import usage
+from .machine import usage
 from .links import Link
 from .variations import Variation
 

@@ -14,7 +14,7 @@ from typing import Any
 from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .ingest import usage
+from .machine import usage
 
 WAYS = ("C-STORE to a modality", "C-MOVE")
 # Who is tuned: (the receiving Orthanc, the sending one).

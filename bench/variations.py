@@ -27,7 +27,7 @@ def buffers() -> list[Variation]:
     """TCP_BUFFER_LENGTH nowhere, at either end, and at both."""
     reported, large = {"TCP_BUFFER_LENGTH": str(REPORTED_BYTES)}, {"TCP_BUFFER_LENGTH": str(LARGE_BYTES)}
     return [
-        Variation("TCP_BUFFER_LENGTH not set (DCMTK: 65536)"),
+        Variation("TCP_BUFFER_LENGTH not set"),
         Variation(f"{REPORTED_BYTES} at the sender", sender_environment=reported),
         Variation(f"{REPORTED_BYTES} at Orthanc", server_environment=reported),
         Variation(f"{REPORTED_BYTES} at both", server_environment=reported, sender_environment=reported),
