@@ -26,8 +26,8 @@ from harness.orthanc_process import OrthancError
 
 from . import moves, variations
 from .cells import Sample, measure
-from .machine import machine
 from .links import LOOPBACK, Link, can_make_namespaces, veth
+from .machine import machine
 from .variations import Variation
 
 TABLES = ("senders", "moves", "buffers", "tls")

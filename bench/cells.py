@@ -16,8 +16,8 @@ from pathlib import Path
 from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .machine import usage
 from .links import Link
+from .machine import usage
 from .variations import Variation
 
 CELL_DEADLINE_S = 300.0
