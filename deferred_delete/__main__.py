@@ -1,4 +1,4 @@
-"""The ledger from the command line: look at it, list it, finish it without Orthanc."""
+"""The ledger from the command line: look at it, list it, finish it without Orthanc, and audit the storage."""
 
 import argparse
 import contextlib
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from . import queries
+from . import audit_command, queries
 from .drainer import Drainer
 from .errors import DeferredDeleteError, LedgerError
 from .ledger import Ledger
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     drain.set_defaults(run=_drain)
     for command in (status, listing, drain):
         command.add_argument("ledger", type=Path, metavar="LEDGER")
+    audit_command.add_to(commands)
     return parser
 
 

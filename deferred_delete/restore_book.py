@@ -195,6 +195,10 @@ class RestoreBook:
             released += part
         return released
 
+    def waits(self, attachment_uuid: str) -> bool:
+        """Whether the deletion of an attachment is recorded, held or not."""
+        return bool(self._database.query(queries.KNOWS, attachment_uuid)[0][0])
+
     def files_held(self) -> int:
         """How many files restores hold."""
         return int(self._database.query(queries.HELD)[0][0])

@@ -135,6 +135,11 @@ DELETE FROM held WHERE pending_id IN (
     WHERE r.study_instance_uid = ?1 AND r.state = 'incomplete' LIMIT ?2)
 """
 
+# Whether a deletion of an attachment waits, held or not.
+KNOWS: Final = """
+SELECT EXISTS (SELECT 1 FROM pending WHERE attachment_uuid = ?1) OR EXISTS (SELECT 1 FROM held WHERE attachment_uuid = ?1)
+"""
+
 # Files that restores hold.
 HELD: Final = "SELECT count(*) FROM held"
 HELD_UUIDS: Final = "SELECT attachment_uuid FROM held"

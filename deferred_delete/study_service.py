@@ -1,7 +1,8 @@
-"""Background deletion of studies and their restore, put together around one thread."""
+"""Background deletion of studies, their restore, and the audit, put together: what needs Orthanc's REST API."""
 
 from collections.abc import Sequence
 
+from .audit_online import AuditState, OnlineAudit
 from .background import Background
 from .orthanc_client import OrthancClient, Send
 from .restore_book import DeletedStudy, RestoreProgress
@@ -27,6 +28,7 @@ class StudyService:
         self._background = Background("deferred-delete-studies")
         self._orthanc = OrthancClient(send)
         self._same_image = same_image
+        self._audit = OnlineAudit(deferred_delete.storage, deferred_delete.ledger, self._orthanc)
 
     def start(self) -> None:
         """Goes on where the last process was. To be called before the worker starts, and when Orthanc answers requests."""
@@ -46,7 +48,8 @@ class StudyService:
 
     def stop(self, timeout_s: float) -> bool:
         """Stops after the request in hand; False if that takes longer than ``timeout_s`` seconds."""
-        return self._background.stop(timeout_s)
+        self._audit.ask_to_stop()
+        return self._background.stop(timeout_s) and self._audit.join(timeout_s)
 
     def delete(self, orthanc_ids: Sequence[str]) -> int:
         """Queues patients, studies or series; returns how many were not queued before. Raises LedgerError."""
@@ -87,3 +90,11 @@ class StudyService:
     def restores(self) -> list[RestoreProgress]:
         """Restores under way, and finished ones for a week. Raises LedgerError."""
         return self._ledger.restores.progress()
+
+    def start_audit(self) -> bool:
+        """Starts an audit of the storage; False if one is under way."""
+        return self._audit.start()
+
+    def audit(self) -> AuditState:
+        """The audit under way, or the last one since start."""
+        return self._audit.state()

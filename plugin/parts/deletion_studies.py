@@ -1,4 +1,4 @@
-"""DeferredDelete's routes for whole studies: delete in the background, bring back."""
+"""DeferredDelete's routes for whole studies: delete in the background, bring back; and the audit, which asks Orthanc too."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def study_routes(service: StudyService | None) -> list[rest.Route]:
         rest.Route("GET", "/deferred-delete/studies/deleted", "what can be brought back", with_service(_deleted)),
         rest.Route("GET", "/deferred-delete/restore", "restores", with_service(lambda s, _: s.restores())),
         rest.Route("POST", "/deferred-delete/restore", "bring a deleted study back", with_service(_restore)),
+        rest.Route("GET", "/deferred-delete/audit", "the last audit", with_service(lambda s, _: s.audit())),
+        rest.Route("POST", "/deferred-delete/audit", "start an audit of the storage", with_service(_audit)),
         rest.Route("POST", "/deferred-delete/restore/release", "give up what is held", with_service(_release)),
     ]
 
@@ -98,6 +100,12 @@ def _release(service: StudyService, request: rest.Request) -> Any:
     if not released:
         raise rest.RefusedError(404, "no file of this study is held by a restore that came to its end")
     return {"released": released, "message": f"{released} files are left to be deleted"}
+
+
+def _audit(service: StudyService, _request: rest.Request) -> Any:
+    if not service.start_audit():
+        raise rest.RefusedError(409, "an audit is under way: expected it to end first, see GET /deferred-delete/audit")
+    return service.audit()
 
 
 def _study(request: rest.Request) -> str:

@@ -119,15 +119,17 @@ def test_an_older_ledger_is_migrated_and_a_failed_migration_changes_nothing(
         adds_a_table(connection)
         connection.execute("SELECT nonsense")
 
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(schema, "MIGRATIONS", (fails,))
+    present = schema.MIGRATIONS
+    next_version = schema.SCHEMA_VERSION + 1
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", next_version)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*present, fails))
     with pytest.raises(LedgerRefusedError, match="nonsense"):
         Ledger(path)
-    monkeypatch.setattr(schema, "MIGRATIONS", (adds_a_table,))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*present, adds_a_table))
     with Ledger(path) as ledger:
         assert ledger.counts().total == 500
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (next_version,)
         assert connection.execute("SELECT count(*) FROM news").fetchone() == (0,)
     connection.close()
 
