@@ -14,6 +14,7 @@ from .errors import (
     StorageError,
     TakeoverError,
 )
+from .headers import HeaderCopy
 from .ledger import Ledger
 from .likeness import same_image
 from .service import LEDGER_NAME, DeferredDelete
@@ -31,6 +32,7 @@ __all__ = [
     "DeferredStorageArea",
     "DelayedDeletionSettings",
     "FileStorage",
+    "HeaderCopy",
     "Ledger",
     "LedgerBusyError",
     "LedgerClosedError",

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 from .backlog import Backlog
 from .errors import DeferredDeleteError
+from .headers import can_be_rebuilt
 from .layout import check_uuid
 from .ledger import Ledger
+from .manners import IngestWatch
 from .pacing import Breaker, LogLimit
 from .storage import FileStorage
 
@@ -27,6 +29,11 @@ class DeferredStorageArea:
         grace_ms: Time from the request to the first attempt, in ms.
         notify: Told when a recorded deletion is due (ms since 1970): the worker's alarm clock.
         breaker: How long a failing ledger is left alone.
+        ingest: The worker's; by default nobody's.
+
+    Attributes:
+        ingest: Told of each store: the worker's reason to step back.
+        sync_headers: Whether header copies are synced like everything else; see headers.py.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class DeferredStorageArea:
         grace_ms: int = 0,
         notify: Callable[[int], None] = _nobody,
         breaker: Breaker | None = None,
+        ingest: IngestWatch | None = None,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -45,6 +53,8 @@ class DeferredStorageArea:
         self._grace_ms = grace_ms
         self._notify = notify
         self._breaker = breaker or Breaker()
+        self.ingest = ingest or IngestWatch()
+        self.sync_headers = True
         self._not_recorded = LogLimit()
         self._not_removed = LogLimit()
 
@@ -54,8 +64,10 @@ class DeferredStorageArea:
         Raises:
             StorageError: It was not written, and nothing was left behind.
         """
-        del content_type  # Orthanc's layout does not tell types apart
-        self._storage.create(attachment_uuid, content)
+        self.ingest.note()
+        sync = self.sync_headers or not can_be_rebuilt(content_type, content)
+        self._storage.create(attachment_uuid, content, sync=sync)
+        self.ingest.note()
 
     def read(self, attachment_uuid: str, content_type: int) -> bytes:
         """Returns an attachment's bytes.

@@ -2,28 +2,19 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable
-
-import msgspec
 
 from .errors import StorageError
 from .ledger import Ledger
 from .pacing import LogLimit, backoff_ms
 from .rows import Claim, Failure
 from .settings import Settings
-from .storage import FileStorage
+from .storage import Deleted, FileStorage
 from .tally import Outcome, Tally
+from .unlinking import Batch
 
 _log = logging.getLogger(__name__)
-
-
-class _Batch(msgspec.Struct):
-    """How far a batch has come."""
-
-    completed: list[int] = []
-    failed: list[Failure] = []
-    deleted: int = 0
-    freed_bytes: int = 0
 
 
 def one_line(text: str) -> str:
@@ -35,7 +26,7 @@ def _never() -> bool:
     return False
 
 
-def _no_wait(_seconds: float) -> None:
+def _no_manners(*_: float) -> None:
     """Without a thread there is nobody to be polite to."""
 
 
@@ -47,10 +38,11 @@ class Drainer:
     Args:
         ledger: Where the deletions are.
         storage: Where the files are.
-        settings: Batch size, throttle and retries.
+        settings: Batch size, workers and retries.
         tally: Where to count.
         halted: Asked between two files; True gives the rest of the batch back.
-        wait: Waits so many seconds, or less when halted.
+        after_file: What to do after each file that went: its bytes, and the seconds it took. Called by several threads.
+        after_batch: What to do after each batch: the seconds that the ledger took.
         jitter: From 0 up to, not including, 1.
     """
 
@@ -62,7 +54,8 @@ class Drainer:
         tally: Tally,
         *,
         halted: Callable[[], bool] = _never,
-        wait: Callable[[float], object] = _no_wait,
+        after_file: Callable[[int, float], None] = _no_manners,
+        after_batch: Callable[[float], None] = _no_manners,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
@@ -70,7 +63,12 @@ class Drainer:
         self._settings = settings
         self._tally = tally
         self._halted = halted
-        self._wait = wait
+        self._after_file = after_file
+        self._after_batch = after_batch
+        # Enough for each worker to have a next file at hand.
+        self._batch_size = (
+            settings.batch_size if settings.workers == 1 else max(settings.batch_size, 8 * settings.workers)
+        )
         self._jitter = jitter
         self._unsettled = False
         self._log_limit = LogLimit()
@@ -84,22 +82,27 @@ class Drainer:
         """
         self.recover()
         self._unsettled = True
-        claims = self._ledger.claim(self._settings.batch_size, now_ms)
-        batch = self._unlink(claims)
-        released = [claim.pending_id for claim in claims[len(batch.completed) + len(batch.failed) :]]
+        began = time.monotonic()
+        claims = self._ledger.claim(self._batch_size, now_ms)
+        ledger_s = time.monotonic() - began
+        batch = Batch(claims, self._unlink, self._after_file, self._halted)
         if claims:
+            batch.run(self._settings.workers)
             # The files first, the rows second: a crash in between repeats an unlink, the other order would forget a file.
-            self._ledger.settle(batch.completed, batch.failed, released)
-        self._unsettled = False
+            began = time.monotonic()
+            self._ledger.settle(batch.completed, batch.failed, batch.released)
+            ledger_s += time.monotonic() - began
+        self._unsettled = batch.abandoned
         outcome = Outcome(
             claimed=len(claims),
             deleted=batch.deleted,
             missing=len(batch.completed) - batch.deleted,
             failed=len(batch.failed),
-            released=len(released),
+            released=len(batch.released),
             freed_bytes=batch.freed_bytes,
         )
         self._tally.add(outcome)
+        self._after_batch(ledger_s)
         return outcome
 
     def recover(self) -> None:
@@ -108,23 +111,11 @@ class Drainer:
             self._ledger.recover()
             self._unsettled = False
 
-    def _unlink(self, claims: list[Claim]) -> _Batch:
-        batch = _Batch()
-        throttle_s = self._settings.throttle_delay_ms / 1000
-        for claim in claims:
-            if self._halted():
-                break
-            try:
-                deleted = self._storage.delete(claim.attachment_uuid)
-            except Exception as error:  # noqa: BLE001  whatever it was, this row must be tried again and the others now
-                batch.failed.append(self._failure(claim, error))
-                continue
-            batch.completed.append(claim.pending_id)
-            batch.deleted += deleted.existed
-            batch.freed_bytes += deleted.size_bytes
-            if throttle_s:
-                self._wait(throttle_s)
-        return batch
+    def _unlink(self, claim: Claim) -> Deleted | Failure:
+        try:
+            return self._storage.delete(claim.attachment_uuid)
+        except Exception as error:  # noqa: BLE001  whatever it was, this row must be tried again and the others now
+            return self._failure(claim, error)
 
     def _failure(self, claim: Claim, error: Exception) -> Failure:
         reason = one_line(str(error) if isinstance(error, StorageError) else repr(error))

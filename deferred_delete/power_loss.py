@@ -23,7 +23,12 @@ class PowerLoss:
 
     Args:
         database: The ledger's.
+
+    Attributes:
+        unclean: Whether the ledger was not closed when it was open last, by whatever end; also of a ledger that is new.
     """
+
+    unclean = False
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,6 +39,7 @@ class PowerLoss:
         A second power cut before ``trust`` widens the doubt.
         """
         before, here = self._fact("boot_id"), boot_id()
+        self.unclean = self._fact("clean") == "0" or not before
         went_down = self._fact("clean") == "0" and before != here
         since_ms, until_id = self._range()
         if went_down and newest_id:

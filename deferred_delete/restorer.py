@@ -122,7 +122,7 @@ class Restorer:
     def _read_one(self, pending_id: int, attachment_uuid: str) -> tuple[int, str, int, Header | None]:
         try:
             size_bytes = self._storage.size(attachment_uuid) or 0
-            header = read_header(self._storage.read_beginning(attachment_uuid, HEADER_BYTES))
+            header = read_header(self._storage.head(attachment_uuid, HEADER_BYTES)[0])
         except (StorageError, NotDicomError):
             # Gone, or no DICOM: not on the list, and deleted all the same.
             return pending_id, attachment_uuid, 0, None

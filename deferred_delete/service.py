@@ -2,11 +2,11 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import takeover
+from . import headers, takeover
 from .area import DeferredStorageArea
 from .backlog import Backlog
 from .ledger import Ledger
@@ -21,6 +21,8 @@ LEDGER_NAME: Final = "deferred-deletions.db"
 
 # Of these attachments, the ones Orthanc's index knows.
 LiveOnes = Callable[[Sequence[str]], Collection[str]]
+# The header copies that Orthanc's index knows, newest first.
+HeaderCopies = Callable[[], Iterable[headers.HeaderCopy]]
 
 
 class DeferredDelete:
@@ -32,6 +34,7 @@ class DeferredDelete:
         sync: Orthanc's SyncStorageArea.
         ledger_path: The ledger's file, absolute; by default LEDGER_NAME in the storage folder.
         live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
+        header_copies: The same index, after any crash; see headers.py. Without it header copies are not rebuilt.
 
     Raises:
         StorageError: The storage folder can not be made.
@@ -46,7 +49,9 @@ class DeferredDelete:
         sync: bool,
         ledger_path: Path | None = None,
         live_ones: LiveOnes | None = None,
+        header_copies: HeaderCopies | None = None,
     ) -> None:
+        self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
         self.storage = FileStorage(storage_root, sync=sync)
         self.ledger = Ledger(
@@ -57,13 +62,20 @@ class DeferredDelete:
         try:
             if self.ledger.power_loss.suspected:
                 self._settle_doubt(live_ones)
+            if self.ledger.power_loss.unclean and header_copies is not None:
+                self._rebuild_headers(header_copies)
             backlog = Backlog()
             self.worker = Worker(self.ledger, self.storage, settings, backlog)
         except BaseException:
             self.ledger.close()
             raise
         self.area = DeferredStorageArea(
-            self.ledger, self.storage, backlog, grace_ms=settings.grace_ms, notify=self.worker.notify
+            self.ledger,
+            self.storage,
+            backlog,
+            grace_ms=settings.grace_ms,
+            notify=self.worker.notify,
+            ingest=self.worker.ingest,
         )
 
     def take_over(self, configured: Path | None = None) -> list[Takeover]:
@@ -80,10 +92,25 @@ class DeferredDelete:
         databases = takeover.find(self.storage.root) if configured is None else [configured]
         return [takeover.take_over(each, self.ledger, self._grace_ms) for each in databases if each.exists()]
 
+    def rely_on_rebuilding(self) -> None:
+        """From now on header copies are not synced: the next start is known to find them in Orthanc's index."""
+        self.area.sync_headers = self._sync_headers
+
     def close(self, timeout_s: float = 1.0) -> None:
         """Stops the worker and closes the ledger. What Orthanc removes from now on is unlinked at once."""
         self.worker.stop(timeout_s)
         self.ledger.close()
+
+    def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
+        compared, rebuilt, hopeless = headers.rebuild(self.storage, header_copies(), headers.window_s())
+        if rebuilt or hopeless:
+            _log.warning(
+                "Orthanc ended without a proper stop: of the %d newest header copies %d were torn or missing and are "
+                "written anew, %d could not be checked",
+                compared,
+                rebuilt,
+                hopeless,
+            )
 
     def _settle_doubt(self, live_ones: LiveOnes | None) -> None:
         doubt = self.ledger.power_loss

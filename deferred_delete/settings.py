@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .schedule import hours_of
+
 Durability = Literal["process", "power"]
 
 
@@ -23,6 +25,30 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     throttle_delay_ms: Annotated[
         float, Meta(ge=0, le=60_000, description="Pause after each unlinked file, in milliseconds.")
     ] = 0
+    files_per_second: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="At most so many files unlinked in a second; 0: no limit.")
+    ] = 0
+    megabytes_per_second: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="At most so many MB freed in a second; 0: no limit.")
+    ] = 0
+    workers: Annotated[
+        int, Meta(ge=1, le=64, description="Files unlinked at the same time; more than one helps on network disks.")
+    ] = 1
+    schedule: Annotated[
+        dict[str, list[str]],
+        Meta(
+            description='Hours in which files are unlinked, local time, as in the Housekeeper plugin: `{"Monday": ["0-6", "20-24"]}`. '
+            "Empty: always."
+        ),
+    ] = {}
+    minimum_free_disk_percent: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=100,
+            description="With less of the storage disk free, what is due goes at full speed, whatever schedule and limits say; 0: never.",
+        ),
+    ] = 0
     batch_size: Annotated[
         int,
         Meta(ge=1, le=1000, description="Files claimed at a time. An enqueue may wait for one batch to be recorded."),
@@ -37,6 +63,12 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
         Durability,
         Meta(description='What a recorded deletion survives: "process" (SIGKILL) or "power" (a sync per deletion).'),
     ] = "process"
+    sync_headers: Annotated[
+        bool,
+        Meta(
+            description="Whether header copies are synced at each store, too, instead of rebuilt from the images after a crash."
+        ),
+    ] = False
     busy_timeout_ms: Annotated[
         int,
         Meta(ge=0, le=5000, description="Longest wait for a ledger locked by another process, in milliseconds."),
@@ -46,8 +78,9 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
         """Checks what no single field can say.
 
         Raises:
-            ValueError: RetryMin is above RetryMax (msgspec turns it into a ValidationError that names the section).
+            ValueError: RetryMin is above RetryMax, or the Schedule is none (msgspec turns it into a ValidationError that names the section).
         """
+        hours_of(self.schedule)
         if self.retry_min > self.retry_max:
             raise ValueError(f"RetryMin is {self.retry_min:g} s: expected at most RetryMax, {self.retry_max:g} s")
 

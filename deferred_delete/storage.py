@@ -60,8 +60,13 @@ class FileStorage:
         check_uuid(attachment_uuid)
         return self.root / attachment_uuid[:2] / attachment_uuid[2:4] / attachment_uuid
 
-    def create(self, attachment_uuid: str, content: bytes) -> None:
+    def create(self, attachment_uuid: str, content: bytes, *, sync: bool = True) -> None:
         """Writes a new attachment whole, or leaves nothing behind.
+
+        Args:
+            attachment_uuid: Its name.
+            content: All of it.
+            sync: False for what can be made again after a power cut: then not even a storage that syncs does.
 
         With ``sync`` the file's data and length are synced, and no folder is: exactly Orthanc's own promise. On ext4, XFS and
         btrfs the sync of a new file commits its name too; syncing the two folders as well made a store 11 % slower.
@@ -77,7 +82,7 @@ class FileStorage:
         try:
             try:
                 write_all(descriptor, content)
-                if self.sync:
+                if self.sync and sync:
                     os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)  # may raise: NFS reports a full disk here
@@ -103,18 +108,28 @@ class FileStorage:
         except OSError as error:
             raise self._failure("read", attachment_uuid, error, "a regular file") from error
 
-    def read_beginning(self, attachment_uuid: str, length: int) -> bytes:
-        """Returns up to ``length`` bytes from an attachment's beginning. Raises as ``read``."""
+    def head(self, attachment_uuid: str, size_bytes: int) -> tuple[bytes, float]:
+        """Returns an attachment's first bytes, at most ``size_bytes``, and when it was written (seconds since 1970). Raises as ``read``."""
         check_uuid(attachment_uuid)
         try:
             with self._folders(attachment_uuid) as (_, folder):
                 descriptor = os.open(attachment_uuid, _READ, dir_fd=folder)
             try:
-                return os.read(descriptor, length)
+                return os.pread(descriptor, size_bytes, 0), os.fstat(descriptor).st_mtime
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self._failure("read", attachment_uuid, error, "a regular file") from error
+
+    def rewrite(self, attachment_uuid: str, content: bytes) -> None:
+        """Puts ``content`` in the place of a file that a crash tore or lost, and syncs it. Raises as ``create``."""
+        self.delete(attachment_uuid)
+        self.create(attachment_uuid, content)
+
+    @property
+    def has_root(self) -> bool:
+        """Whether the storage folder is there at all."""
+        return os.path.isdir(self._root)  # noqa: PTH112
 
     def size(self, attachment_uuid: str) -> int | None:
         """An attachment's length in bytes; None if there is no file.

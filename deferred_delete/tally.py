@@ -29,7 +29,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker and its ledger at one moment. ``unrecorded`` deletions are in memory only."""
+    """The worker and its ledger at one moment.
+
+    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause, schedule, grace (the grace
+    period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none while it deletes or nothing is pending.
+    ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s`` estimates how long all that is pending takes.
+    """
 
     running: bool
     paused: bool
@@ -38,6 +43,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     unrecorded: int
     oldest_age_s: float | None
+    waiting_for: str | None
+    waiting_until: str | None
+    left_s: float | None
+    disk_pressure: bool
+    yielding_to_ingest: bool
     deleted_since_start: int
     missing_since_start: int
     failures_since_start: int

@@ -11,10 +11,14 @@ from .backlog import Backlog
 from .drainer import Drainer
 from .errors import DeferredDeleteError, LedgerError
 from .ledger import Ledger
+from .manners import IngestWatch, Manners
 from .pacing import LogLimit, backoff_ms
+from .pressure import LOOK_EVERY_S, DiskPressure
+from .schedule import Schedule
 from .settings import Settings
 from .storage import FileStorage
 from .tally import Outcome, Status, Tally
+from .waiting import Waiting, estimate_s
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +29,8 @@ _TROUBLE_MAX_S: Final = 30.0
 _CHECKPOINT_RETRY_S: Final = 1.0
 # Nothing due for longer than this: look again all the same.
 _LONGEST_SLEEP_S: Final = 3600.0
+# While the schedule is closed and something is due: look at the local clock this often.
+_LOCAL_CLOCK_S: Final = 900.0
 _ALWAYS: Final = float("inf")
 _NOT_FOR_ENQUEUES: Final = float("-inf")
 
@@ -35,9 +41,13 @@ class Worker:
     Args:
         ledger: Where the deletions are; this worker is its only drainer.
         storage: Where the files are.
-        settings: Batch size, throttle and retries.
+        settings: Batch size, limits, schedule and retries.
         backlog: Deletions that could not be recorded; the worker records or unlinks them when it can.
         jitter: From 0 up to, not including, 1.
+        schedule: By default that of the settings; likewise ``pressed``, whether the disk is nearly full.
+
+    Attributes:
+        ingest: To be told of each store; the worker steps back meanwhile.
     """
 
     def __init__(
@@ -48,18 +58,33 @@ class Worker:
         backlog: Backlog,
         *,
         jitter: Callable[[], float] = random.random,
+        schedule: Schedule | None = None,
+        pressed: DiskPressure | None = None,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._backlog = backlog
         self._tally = Tally()
+        self.ingest = IngestWatch()
+        self._settings = settings
+        self._schedule = schedule or Schedule(settings.schedule)
+        self._pressed = pressed or DiskPressure(storage.root, settings.minimum_free_disk_percent)
+        self._waiting = Waiting()
+        self._halt = threading.Event()
+        self._manners = Manners(settings, self._halt.wait, self.ingest, self._pressed)
         self._drainer = Drainer(
-            ledger, storage, settings, self._tally, halted=self._is_halted, wait=self._throttle, jitter=jitter
+            ledger,
+            storage,
+            settings,
+            self._tally,
+            halted=self._is_halted,
+            after_file=self._manners.after_file,
+            after_batch=self._manners.after_batch,
+            jitter=jitter,
         )
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wakeup = threading.Event()
-        self._halt = threading.Event()
         self._stopping = False
         self._paused = ledger.paused
         self._withheld = False
@@ -126,14 +151,21 @@ class Worker:
         """How things stand; as fast with ten million rows as with ten. Raises LedgerError."""
         counts, oldest = self._ledger.counts(), self._ledger.oldest()
         tally = self._tally
+        running = self._thread is not None and self._thread.is_alive()
+        waiting_for, waiting_until = self._waiting.told(counts, paused=self._paused, running=running)
         return Status(
-            running=self._thread is not None and self._thread.is_alive(),
+            running=running,
             paused=self._paused,
             pending=counts.pending,
             claimed=counts.claimed,
             failed=counts.failed,
             unrecorded=len(self._backlog),
             oldest_age_s=None if oldest is None else max(0, self._ledger.clock.now_ms() - oldest) / 1000,
+            waiting_for=waiting_for,
+            waiting_until=waiting_until,
+            left_s=estimate_s(counts.total, tally.files_per_second(), self._settings),
+            disk_pressure=self._pressed(),
+            yielding_to_ingest=self._manners.yielding and self.ingest.busy and counts.claimed > 0,
             deleted_since_start=tally.deleted,
             missing_since_start=tally.missing,
             failures_since_start=tally.failures,
@@ -193,18 +225,34 @@ class Worker:
         if due_ms is None or due_ms > now_ms:
             self._troubles = 0
             self._alarm_ms = _ALWAYS if due_ms is None else due_ms
+            self._waiting.due(None if due_ms is None else (due_ms - now_ms) / 1000)
             return _ALWAYS if due_ms is None else (due_ms - now_ms) / 1000
+        closed_s = self._closed_s()
+        if closed_s > 0:
+            self._alarm_ms = _NOT_FOR_ENQUEUES
+            return closed_s
+        self._waiting.over()
         outcome = self._drainer.run_once(now_ms)
         if outcome.all_failed:
             return self._rest()
         self._troubles = 0
         return 0.0
 
+    def _closed_s(self) -> float:
+        """0 if the schedule, or a disk that is nearly full, lets deletions run; otherwise when to look again, in seconds."""
+        if self._schedule.open or self._pressed():
+            return 0.0
+        opens_s = self._schedule.opens_in_s()
+        self._waiting.on("schedule", opens_s)
+        # Looked at again now and then: the local clock may be set, and the disk may fill up.
+        return min(opens_s or _LOCAL_CLOCK_S, LOOK_EVERY_S if self._pressed.watched else _LOCAL_CLOCK_S)
+
     def _rest(self) -> float:
         """Something bigger than one file is wrong: leaves everything alone for a while, longer each time."""
         self._troubles += 1
         rest_s = backoff_ms(self._troubles, _TROUBLE_MIN_S, _TROUBLE_MAX_S, 0) / 1000
         self._rest_until = time.monotonic() + rest_s
+        self._waiting.on("trouble", rest_s)
         return rest_s
 
     def _settle_backlog(self) -> float:
@@ -241,10 +289,7 @@ class Worker:
         return max(0.0, wait_s)
 
     def _is_halted(self) -> bool:
-        return self._stopping or self._paused or self._withheld
-
-    def _throttle(self, seconds: float) -> None:
-        self._halt.wait(seconds)
+        return self._stopping or self._paused or self._withheld or not (self._schedule.open or self._pressed())
 
     def withhold(self, withheld: bool) -> None:
         """While withheld nothing is unlinked after the file in hand: a restore is looking for its files. Not remembered."""
@@ -263,7 +308,7 @@ class Worker:
 
     def _set_halt(self) -> None:
         """Keeps the event that cuts the throttle short in step with the two flags."""
-        if self._is_halted():
+        if self._stopping or self._paused or self._withheld:
             self._halt.set()
         else:
             self._halt.clear()

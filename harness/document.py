@@ -40,9 +40,8 @@ def table(kind: Any) -> str:
     """
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for field in msgspec.structs.fields(kind):
-        default = (
-            "required" if field.required else f"`{json.dumps(field.default)}`" if field.default is not None else "any"
-        )
+        value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        default = "required" if field.required else f"`{json.dumps(value)}`" if value is not None else "any"
         lines.append(f"| `{field.encode_name}` | {default} | {description(kind, field.name)} |")
     return "\n".join(lines) + "\n"
 

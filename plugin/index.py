@@ -1,15 +1,27 @@
-"""Asks Orthanc's own index (SQLite) which attachments it knows, before Orthanc opens it; needed after a power cut only."""
+"""Asks Orthanc's own index (SQLite) which attachments it knows, before Orthanc opens it; needed after a crash only."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from deferred_delete import HeaderCopy
 
 # Table of Orthanc's index, schema version 6 (the only one since 2013); uuid has no index, so each question reads the table once.
 _KNOWN = "SELECT uuid FROM AttachedFiles WHERE uuid IN (SELECT value FROM json_each(?))"
+# Header copies (type 3) of images (type 1), both uncompressed, newest first: the table's own rowid ascends with time. Where there is none, as in an
+# archive of native Orthanc's, the search ends after so many rows.
+_HEADERS = """
+SELECT header.uuid, dicom.uuid, header.uncompressedSize
+FROM AttachedFiles AS header JOIN AttachedFiles AS dicom ON dicom.id = header.id AND dicom.fileType = 1
+WHERE header.fileType = 3 AND header.compressionType = 1 AND dicom.compressionType = 1
+AND header.rowid > (SELECT max(rowid) FROM AttachedFiles) - 1000000
+ORDER BY header.rowid DESC
+"""
 _BUSY_TIMEOUT_S = 5.0
 
 
@@ -35,14 +47,49 @@ def known(path: Path, attachment_uuids: Sequence[str]) -> set[str]:
     Raises:
         IndexUnreadableError: it is locked (by another Orthanc), damaged, or no index of Orthanc's.
     """
+    with _opened(path) as connection:
+        return {row[0] for row in connection.execute(_KNOWN, (json.dumps(list(attachment_uuids)),))}
+
+
+def header_copies(path: Path) -> Callable[[], Iterator[HeaderCopy]] | None:
+    """A function that lists the header copies that the index knows, newest first; None where there is no such file.
+
+    Its iterator raises IndexUnreadableError as ``known`` does.
+    """
+
+    def listed() -> Iterator[HeaderCopy]:
+        with _opened(path) as connection:
+            for row in connection.execute(_HEADERS):
+                yield HeaderCopy(*row)
+
+    return listed if path.is_file() else None
+
+
+def serves_this_process(path: Path) -> bool:
+    """Whether this very process has the index open, so that it is Orthanc's and no other database is."""
+    try:
+        index = path.stat()
+        numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    except OSError:
+        return False
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            status = os.fstat(number)
+            if (status.st_dev, status.st_ino) == (index.st_dev, index.st_ino):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         # Read-only: replaying the write-ahead log is left to Orthanc.
         with contextlib.closing(
             sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
         ) as connection:
-            return {row[0] for row in connection.execute(_KNOWN, (json.dumps(list(attachment_uuids)),))}
+            yield connection
     except sqlite3.Error as error:
         raise IndexUnreadableError(
-            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, because the machine "
-            "went down while deletions were pending"
+            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, because the last "
+            "run ended without a proper stop"
         ) from None

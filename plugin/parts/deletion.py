@@ -47,6 +47,7 @@ class DeletionPart(Part):
         proven: Callable[[bytes, bytes], bool] = lambda _original, _stored: False,
     ) -> None:
         self._sdk = sdk
+        self._index_path = configuration.index_path
         self.deferred_delete = _open(configuration)
         self.studies = (
             StudyService(
@@ -59,7 +60,9 @@ class DeletionPart(Part):
         )
 
     def started(self) -> None:
-        """Starts the worker, and before it what may hold files back from it."""
+        """Starts the worker, and before it what may hold files back from it. Only now it is known which database Orthanc uses."""
+        if index.serves_this_process(self._index_path):
+            self.deferred_delete.rely_on_rebuilding()
         if self.studies is not None:
             self.studies.start()
         self.deferred_delete.worker.start()
@@ -124,6 +127,7 @@ def _open(configuration: Configuration) -> DeferredDelete:
         sync=sync,
         ledger_path=configuration.ledger_path,
         live_ones=index.reader(configuration.index_path),
+        header_copies=index.header_copies(configuration.index_path),
     )
     for taken in opened.take_over(configuration.delayed_deletion_path):
         logger.warning(
@@ -160,6 +164,18 @@ def deletion_metrics(status: Status) -> Iterable[Metric]:
         status.oldest_age_s or 0,
     )
     yield single("deletion_paused", "1 while an operator has paused the worker.", "gauge", status.paused)
+    yield single(
+        "deletion_disk_pressure",
+        "1 while less of the storage disk is free than MinimumFreeDiskPercent.",
+        "gauge",
+        status.disk_pressure,
+    )
+    yield Metric(
+        f"{PREFIX}deletion_waiting",
+        "1 for what keeps the worker from deleting.",
+        "gauge",
+        [({"reason": status.waiting_for}, 1.0)] if status.waiting_for else [],
+    )
     yield single("deletions_total", "Files unlinked since start.", "counter", status.deleted_since_start)
     yield single(
         "deletion_missing_total",

@@ -6,8 +6,11 @@ after, and the boot identity of another boot in the ledger.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,49 @@ def test_without_an_index_to_ask_the_ledger_is_believed(after_the_cut: tuple[Ort
         wait_until_drained(server)
         assert server.attachment_files() == []
         assert "nobody can say which deletions Orthanc forgot" in server.log_text()
+
+
+def header_uuid(server: OrthancProcess, orthanc_id: str) -> str:
+    return str(server.json("GET", f"/instances/{orthanc_id}/attachments/dicom-until-pixel-data/info")["Uuid"])
+
+
+def test_header_copies_that_a_power_cut_tore_are_whole_again_before_orthanc_serves(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    """They are not synced: a power cut leaves them missing, empty or full of zeroes where Orthanc's index knows them."""
+    server = make_server({"DeferredDelete": {}})
+    server.start()
+    uploaded = http_upload(server, small_study[:10])
+    tags = [server.json("GET", f"/instances/{orthanc_id}/tags") for orthanc_id in uploaded]
+    names = [header_uuid(server, orthanc_id) for orthanc_id in uploaded]
+    server.kill()
+    files = {path.name: path for path in server.attachment_files()}
+    for number, name in enumerate(names[:9]):
+        if number % 3 == 0:
+            files[name].unlink()
+        else:
+            files[name].write_bytes(bytes(files[name].stat().st_size if number % 3 == 1 else 0))
+    with server:
+        assert [server.json("GET", f"/instances/{orthanc_id}/tags") for orthanc_id in uploaded] == tags
+        assert "of the 10 newest header copies 9 were torn or missing" in server.log_text()
+
+
+@pytest.mark.parametrize(("sections", "syncs"), [({}, 10), ({"SyncHeaders": True}, 20)], ids=["by default", "if asked"])
+def test_a_real_orthanc_syncs_each_image_and_its_header_only_if_asked(
+    make_server: ServerFactory, small_study: list[Path], tmp_path: Path, sections: dict[str, bool], syncs: int
+) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    with make_server({"DeferredDelete": sections}) as server:
+        assert server.process is not None
+        trace = tmp_path / "trace"
+        command = ["strace", "-qq", "-f", "-y", "-e", "fdatasync", "-o", str(trace), "-p", str(server.process.pid)]
+        tracer = subprocess.Popen(command)
+        time.sleep(1)  # attached to every thread
+        http_upload(server, small_study[:10])
+        tracer.terminate()
+        tracer.wait()
+        assert (
+            sum(bool(re.search(r"/[0-9a-f]{8}-[-0-9a-f]{27}>", line)) for line in trace.read_text().splitlines())
+            == syncs
+        )

@@ -12,10 +12,16 @@ def test_keys_are_spelt_as_in_orthanc() -> None:
         "Path",
         "GracePeriod",
         "ThrottleDelayMs",
+        "FilesPerSecond",
+        "MegabytesPerSecond",
+        "Workers",
+        "Schedule",
+        "MinimumFreeDiskPercent",
         "BatchSize",
         "RetryMin",
         "RetryMax",
         "Durability",
+        "SyncHeaders",
         "BusyTimeoutMs",
     ]
 
@@ -42,6 +48,13 @@ def test_an_empty_section_is_on_with_defaults() -> None:
         ({"grace_period": 1}, r"grace_period"),  # our spelling is not Orthanc's
         ({"BatchSize": 0}, r"BatchSize"),
         ({"Durability": "none"}, r"Durability|none"),
+        ({"Workers": 0}, r"Workers"),
+        ({"MinimumFreeDiskPercent": 100}, r"MinimumFreeDiskPercent"),
+        ({"Schedule": {"Mon": ["0-6"]}}, r"Schedule.Mon: unknown day: expected one of Monday, Tuesday"),
+        ({"Schedule": {"Monday": ["20"]}}, r"Schedule.Monday: '20': expected two hours"),
+        ({"Schedule": {"Monday": ["20-25"]}}, r"expected 0 <= from < to <= 24"),
+        ({"Schedule": {"Monday": ["22-6"]}}, r"a night is two periods, one for each day"),
+        ({"Schedule": {"Monday": "20-24"}}, r"Schedule"),
         ({"RetryMin": 10, "RetryMax": 5}, r"RetryMin is 10 s: expected at most RetryMax, 5 s"),
     ],
 )

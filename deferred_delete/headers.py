@@ -1,0 +1,100 @@
+"""Header copies ("DICOM until pixel data"): why they need no sync of their own, and how a crash is made good.
+
+Orthanc asks a plugin's storage area (SDK version 1) for a second file per image: the first bytes of the image, up to its pixel data. A sync of
+its own would cost a store a fifth to a quarter. It holds nothing that the image does not, and the image is synced before Orthanc's commit; so
+the copy is left to the system's write-back, and at the next start after a crash the newest copies are compared with their images, before
+Orthanc serves anything, and those that are missing or torn are written anew.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .errors import StorageError
+from .pacing import LogLimit
+from .storage import FileStorage
+
+_log = logging.getLogger(__name__)
+
+# Orthanc's content type (FileContentType_DicomUntilPixelData).
+HEADER_TYPE: Final = 3
+_PREAMBLE: Final = slice(128, 132)
+# Linux writes a dirty page back once it is this old, by default 30 s, looked for every 5 s; ext4 commits its journal every 5 s.
+_EXPIRE: Final = Path("/proc/sys/vm/dirty_expire_centisecs")
+_SHORTEST_WINDOW_S: Final = 120.0
+# So many copies in a row from before the window end the search: clocks jump, and stores overtake one another.
+_OLD_IN_A_ROW: Final = 256
+
+
+class HeaderCopy(NamedTuple):
+    """A header copy that Orthanc's index knows, and the image whose first ``size_bytes`` it has to be."""
+
+    header_uuid: str
+    dicom_uuid: str
+    size_bytes: int
+
+
+class Rebuilt(NamedTuple):
+    """How many copies were compared, how many written anew, and how many not, because their image could not be read."""
+
+    compared: int
+    rebuilt: int
+    hopeless: int
+
+
+def can_be_rebuilt(content_type: int, content: bytes) -> bool:
+    """Whether an attachment is the plain first part of an image: not one that Orthanc has compressed (StorageCompression)."""
+    return content_type == HEADER_TYPE and content[_PREAMBLE] == b"DICM"
+
+
+def window_s() -> float:
+    """How long before a power cut a file was surely on the disk, in seconds."""
+    expire_s = 30.0
+    with contextlib.suppress(OSError, ValueError):
+        expire_s = int(_EXPIRE.read_text("ascii")) / 100
+    return max(_SHORTEST_WINDOW_S, 4 * expire_s)
+
+
+def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float) -> Rebuilt:
+    """Compares copies with their images and writes anew what differs.
+
+    Args:
+        storage: Where the files are.
+        copies: Newest first.
+        within_s: How far back to look, in seconds before the newest image.
+    """
+    compared = rebuilt = hopeless = old = 0
+    newest_s = float("-inf")
+    log_limit = LogLimit()
+    for copy in copies:
+        compared += 1
+        try:
+            header, written_s = storage.head(copy.dicom_uuid, copy.size_bytes)
+            if _is_torn(storage, copy, header):
+                storage.rewrite(copy.header_uuid, header)
+                rebuilt += 1
+        except StorageError as error:
+            hopeless += 1
+            if (more := log_limit.allow()) is not None:
+                _log.error("header copy %s can not be checked: %s%s", copy.header_uuid, error, more)
+            continue
+        newest_s = max(newest_s, written_s)
+        old = old + 1 if written_s < newest_s - within_s else 0
+        if old >= _OLD_IN_A_ROW:
+            break
+    return Rebuilt(compared, rebuilt, hopeless)
+
+
+def _is_torn(storage: FileStorage, copy: HeaderCopy, header: bytes) -> bool:
+    """Raises StorageError if the image itself is too short."""
+    if len(header) != copy.size_bytes:
+        raise StorageError(f"its image {copy.dicom_uuid} ends after {len(header)} bytes; expected {copy.size_bytes}")
+    try:
+        return storage.head(copy.header_uuid, copy.size_bytes + 1)[0] != header
+    except StorageError as error:
+        if not storage.has_root:
+            raise
+        _log.debug("%s", error)
+        return True

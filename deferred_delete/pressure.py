@@ -1,0 +1,73 @@
+"""Whether the storage disk is nearly full."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+# How often the disk is asked, while deletions wait for something that pressure would lift.
+LOOK_EVERY_S: Final = 5.0
+# Pressure ends only this far above where it began: a disk at the limit must not flip at each file.
+_HYSTERESIS_PERCENT: Final = 1.0
+
+
+def free_percent(root: Path) -> float:
+    """The part of the disk that Orthanc may still fill, in percent. Raises OSError."""
+    disk = os.statvfs(root)
+    return 100.0 * disk.f_bavail / disk.f_blocks if disk.f_blocks else 100.0
+
+
+class DiskPressure:
+    """Pressed from when less than the minimum is free, until a little more is.
+
+    Args:
+        root: A folder on the disk.
+        minimum_percent: ``MinimumFreeDiskPercent``; 0: never pressed, the disk is not asked.
+        free: Asks the disk.
+        monotonic: Seconds since any fixed moment.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        minimum_percent: float,
+        *,
+        free: Callable[[Path], float] = free_percent,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.watched = minimum_percent > 0
+        self._root = root
+        self._minimum_percent = minimum_percent
+        self._free = free
+        self._monotonic = monotonic
+        self._look_at = float("-inf")
+        self._pressed = False
+
+    def __call__(self) -> bool:
+        """Whether the disk is pressed; asks it at most every LOOK_EVERY_S. Any thread."""
+        if self.watched and self._monotonic() >= self._look_at:
+            self._look_at = self._monotonic() + LOOK_EVERY_S
+            self._look()
+        return self._pressed
+
+    def _look(self) -> None:
+        try:
+            free = self._free(self._root)
+        except OSError as error:
+            _log.warning("cannot ask how full the storage disk is: %s", error)
+            return
+        pressed = free < self._minimum_percent + (_HYSTERESIS_PERCENT if self._pressed else 0.0)
+        if pressed and not self._pressed:
+            _log.warning(
+                "the storage disk has %.1f %% left, less than MinimumFreeDiskPercent (%g): deleting at full speed what is due, "
+                "whatever schedule and limits say",
+                free,
+                self._minimum_percent,
+            )
+        elif self._pressed and not pressed:
+            _log.warning("the storage disk has %.1f %% left again: schedule and limits hold again", free)
+        self._pressed = pressed
