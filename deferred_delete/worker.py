@@ -48,6 +48,7 @@ class Worker:
 
     Attributes:
         ingest: To be told of each store; the worker steps back meanwhile.
+        tally: What it did so far.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Worker:
         self._ledger = ledger
         self._storage = storage
         self._backlog = backlog
-        self._tally = Tally()
+        self.tally = Tally()
         self.ingest = IngestWatch()
         self._settings = settings
         self._schedule = schedule or Schedule(settings.schedule)
@@ -76,7 +77,7 @@ class Worker:
             ledger,
             storage,
             settings,
-            self._tally,
+            self.tally,
             halted=self._is_halted,
             after_file=self._manners.after_file,
             after_batch=self._manners.after_batch,
@@ -150,7 +151,7 @@ class Worker:
     def status(self) -> Status:
         """How things stand; as fast with ten million rows as with ten. Raises LedgerError."""
         counts, oldest = self._ledger.counts(), self._ledger.oldest()
-        tally = self._tally
+        tally = self.tally
         running = self._thread is not None and self._thread.is_alive()
         waiting_for, waiting_until = self._waiting.told(counts, paused=self._paused, running=running)
         return Status(
@@ -193,7 +194,7 @@ class Worker:
             sleep_s = self._cycle()
         except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
             self._alarm_ms = _NOT_FOR_ENQUEUES
-            self._tally.last_error = str(error) or repr(error)
+            self.tally.last_error = str(error) or repr(error)
             expected = isinstance(error, DeferredDeleteError)
             sleep_s = self._rest()
             if (more := self._log_limit.allow()) is not None:
@@ -272,7 +273,7 @@ class Worker:
             try:
                 self._storage.unlink(attachment_uuid)
             except DeferredDeleteError as error:
-                self._tally.last_error = str(error)
+                self.tally.last_error = str(error)
                 return False
         return True
 

@@ -1,0 +1,229 @@
+"""Deletion, and what it costs ingest: `python -m bench.deletion`, or `make bench-deletion` (about 10 minutes; --quick: under one).
+
+Steps, each by itself with --steps: `delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and memory), `p99` (ingest while a large drain
+runs), `ingest` (the storage area against native Orthanc).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness import phantom
+from harness.orthanc_process import OrthancProcess
+
+from . import deletion_drain, deletion_ingest, deletion_latency
+from .ingest import machine
+
+STEPS = ("delete", "drain", "p99", "ingest")
+RAM_DISK = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    slices: int = phantom.SLICES
+    large: int = 5000
+    depths: Sequence[int] = (1_000, 100_000, 1_000_000, 10_000_000)
+    sample: int = 50_000
+    clients: Sequence[int] = (1, 4, 16)
+    syncs: Sequence[bool] = (True, False)
+    rounds: int = 5
+    backlog: int = 60_000
+    tops: int = 256
+    slow: bool = True
+
+
+QUICK = Plan(20, 60, (1_000, 20_000), 5_000, (4,), (True,), 2, 3_000, 2)
+
+
+@dataclass
+class Report:
+    """What was measured, and the tables of it."""
+
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+
+    def add(self, step: str, samples: Sequence[Any], *lines: str) -> None:
+        """One step's samples and table."""
+        self.samples[step] = [asdict(sample) for sample in samples]
+        self.tables.append("\n".join(lines) + "\n")
+
+
+def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """Latency of DELETE."""
+    studies = [
+        phantom.make_study(folder / "study", slices=plan.slices),
+        phantom.make_study(folder / "large", slices=plan.large, side=32, seed=5),
+    ]
+    samples = deletion_latency.measure(folder, studies, "this disk", folder, slow=False, progress=progress)
+    notes = [f"An unlink on this disk takes {deletion_latency.unlink_ms(folder):.2f} ms"]
+    if plan.slow:
+        try:
+            with deletion_latency.slow_disk(folder) as slow:
+                samples += deletion_latency.measure(folder, studies, "slow disk", slow, slow=True, progress=progress)
+                deletion_latency.make_slow(slow, slow=True)
+                notes[0] += (
+                    f", on the slow one (ext4 in a file, mounted sync) {deletion_latency.unlink_ms(slow):.2f} ms"
+                )
+        except subprocess.CalledProcessError as error:
+            notes.append(f"No slow disk: {error.stderr.decode().strip()}")
+    if not deletion_latency.CPP_PLUGIN.exists():
+        notes.append("libDelayedDeletion.so is not installed here: the C++ plugin is not measured")
+    native = {(s.disk, s.instances): s.milliseconds for s in samples if s.variant == "native"}
+    rows = [
+        f"| {s.disk} | {s.instances} | {s.variant} | {s.milliseconds:.0f} | {s.milliseconds / native[s.disk, s.instances]:.2f} |"
+        for s in samples
+    ]
+    heading = ("| DELETE of a study | instances | | ms | of native |", "|---|--:|---|--:|--:|")
+    report.add("delete", samples, *heading, *rows, "", ". ".join(notes) + ".")
+
+
+def drain_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """Files a second by depth, and memory."""
+    del folder
+    samples = []
+    for depth in plan.depths:
+        progress(f"drain at {depth:,} pending")
+        with tempfile.TemporaryDirectory(dir=RAM_DISK if RAM_DISK.is_dir() else None) as ram:
+            samples.append(deletion_drain.measure(Path(ram), depth, plan.sample))
+    rows = [
+        f"| {s.depth:,} | {s.existing_per_second:,.0f} | {f'{s.missing_per_second:,.0f}' if s.missing_per_second else ''} "
+        f"| {s.memory_mb:.0f} | {s.memory_mb - samples[0].memory_mb:+.0f} |"
+        for s in samples
+    ]
+    heading = (
+        "| pending | files/s, existing | files/s, gone already | memory, MB | than at the least depth |",
+        "|--:|--:|--:|--:|--:|",
+    )
+    report.add("drain", samples, *heading, *rows)
+
+
+def p99_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """Ingest while a large drain runs."""
+    study = phantom.make_study(folder / "study", slices=plan.slices)
+    archive = folder / "archive"
+    deletion_ingest.make_archive(archive, plan.tops)
+    samples = []
+    with deletion_ingest.servers(folder / "p99", archive, {"bundle": {"DeferredDelete": {}}}, sync=True) as running:
+        server = running["bundle"]
+        _fill(server, archive, plan.backlog)
+        deletion_ingest.one_turn("warm-up", server, study, 4, sync=True)
+        for number in range(plan.rounds):
+            for name, action in (("undisturbed", "pause"), ("during a drain", "resume")):
+                progress(f"ingest {name}, round {number + 1}")
+                server.json("POST", f"/deferred-delete/{action}", b"")
+                samples.append(deletion_ingest.one_turn(name, server, study, 4, sync=True))
+                server.json("POST", "/deferred-delete/pause", b"")
+                left = server.json("GET", "/deferred-delete/status")
+                _delete_all(server)
+    heading = ("| ingest, HTTP x4 | instances/s | p99, ms |", "|---|--:|--:|")
+    rows = [
+        f"| {name} | {_median(samples, name, 'per_second'):.0f} | {_median(samples, name, 'p99_ms'):.1f} |"
+        for name in ("undisturbed", "during a drain")
+    ]
+    ratios = [
+        _median(samples, "during a drain", each) / _median(samples, "undisturbed", each)
+        for each in ("per_second", "p99_ms")
+    ]
+    rows.append(f"| ratio | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+    report.add("p99", samples, *heading, *rows, "", f"{left['deleted_since_start']} files went meanwhile.")
+
+
+def ingest_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """The storage area against native Orthanc."""
+    study = phantom.make_study(folder / "study", slices=plan.slices)
+    samples = deletion_ingest.measure(
+        folder,
+        study,
+        {"native": {}, "bundle": {"DeferredDelete": {}}, "SyncHeaders": {"DeferredDelete": {"SyncHeaders": True}}},
+        clients=plan.clients,
+        syncs=plan.syncs,
+        rounds=plan.rounds,
+        tops=plan.tops,
+        progress=progress,
+    )
+    rows = []
+    for sync in plan.syncs:
+        for clients in plan.clients:
+            cell = [s for s in samples if (s.sync, s.clients) == (sync, clients)]
+            native = _median(cell, "native", "per_second")
+            for name in ("native", "bundle", "SyncHeaders"):
+                speed = _median(cell, name, "per_second")
+                cpu = _median(cell, name, "cpu_ms")
+                rows.append(
+                    f"| {'on' if sync else 'off'} | {clients} | {name} | {speed:.0f} | {speed / native:.2f} | {cpu:.1f} |"
+                )
+    heading = (
+        "| SyncStorageArea | HTTP clients | | instances/s | of native | server CPU ms/instance |",
+        "|---|--:|---|--:|--:|--:|",
+    )
+    report.add("ingest", samples, *heading, *rows)
+
+
+def _median(samples: Sequence[Any], variant: str, name: str) -> float:
+    return float(statistics.median(getattr(s, name) for s in samples if s.variant == variant))
+
+
+def _fill(server: OrthancProcess, archive: Path, files: int) -> None:
+    """Stops the server, gives it so many pending deletions of files that exist, and starts it again, paused."""
+    server.stop()
+    names = deletion_drain.uuids(files, 1)
+    for name in names:
+        path = archive / name[:2] / name[2:4] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 2048)
+    deletion_drain.fill_ledger(Path(server.configuration["DeferredDelete"]["Path"]), files, names)
+    server.start()
+
+
+def _delete_all(server: OrthancProcess) -> None:
+    for study in server.json("GET", "/studies"):
+        server.json("DELETE", f"/studies/{study}")
+
+
+RUN = {"delete": delete_step, "drain": drain_step, "p99": p99_step, "ingest": ingest_step}
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="python -m bench.deletion", description=__doc__)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--quick", action="store_true", help="a smoke test: the numbers mean nothing")
+    parser.add_argument("--rounds", type=int, help="turns of each cell of p99 and ingest (default 5)")
+    parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="its disk is what is measured")
+    arguments = parser.parse_args()
+    plan = QUICK if arguments.quick else Plan()
+    if arguments.rounds:
+        plan = Plan(**(plan.__dict__ | {"rounds": arguments.rounds}))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="deletion-", dir=arguments.folder.absolute()))
+    console, report = Console(stderr=True), Report()
+    try:
+        with console.status("starting") as status:
+            for step in arguments.steps:
+                RUN[step](plan, folder, report, status.update)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    kind = "a quick run, of no meaning" if arguments.quick else f"medians of {plan.rounds} rounds"
+    text = f"{plan.slices} slices of a synthetic CT phantom; {kind}; {machine()}\n\n" + "\n".join(report.tables)
+    (arguments.folder / "deletion.json").write_text(json.dumps(report.samples, indent=1))
+    (arguments.folder / "deletion.md").write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

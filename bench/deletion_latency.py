@@ -1,0 +1,126 @@
+"""How long DELETE of a study takes: native Orthanc, the bundle and, where it is installed, the C++ DelayedDeletion plugin; on this machine's disk and on a slow one.
+
+The slow disk is an ext4 file system in a file, mounted with `sync` before the DELETE, so that each unlink and each rmdir waits for the disk below; how
+slow that is, is measured and told. Index and ledger stay on the machine's disk, as where only the attachments are on a network disk.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import senders
+from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
+
+CPP_PLUGIN = Path("/usr/share/orthanc/plugins/libDelayedDeletion.so")
+_IMAGE_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class DeleteSample:
+    """One DELETE of a study."""
+
+    variant: str
+    disk: str
+    instances: int
+    milliseconds: float
+
+
+def variants(place: Path) -> dict[str, dict[str, Any]]:
+    """Name: what is added to a configuration."""
+    found: dict[str, dict[str, Any]] = {
+        "native": {},
+        "bundle": {"DeferredDelete": {"Path": str(place / "ledger.db")}},
+    }
+    if CPP_PLUGIN.exists():
+        section = {"Enable": True, "Path": str(place / "cpp.db")}
+        found["C++ plugin"] = {"Plugins": [str(CPP_PLUGIN)], "DelayedDeletion": section}
+    return found
+
+
+@contextmanager
+def slow_disk(folder: Path) -> Iterator[Path]:
+    """A mounted file system, not slow yet.
+
+    Raises:
+        subprocess.CalledProcessError: no rights to mount here.
+    """
+    image, mounted = folder / "slow.img", folder / "slow"
+    mounted.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(_IMAGE_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True, capture_output=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=False, capture_output=True)
+        image.unlink()
+
+
+def make_slow(mounted: Path, *, slow: bool) -> None:
+    """From now on each change waits for the disk below, or not."""
+    option = f"remount,{'sync' if slow else 'async'}"
+    subprocess.run(["mount", "-o", option, str(mounted)], check=True, capture_output=True)
+
+
+def unlink_ms(folder: Path, files: int = 100) -> float:
+    """The median of an unlink there, in ms."""
+    paths = [folder / str(uuid.uuid4()) for _ in range(files)]
+    for path in paths:
+        path.write_bytes(b"x")
+    os.sync()
+    took = []
+    for path in paths:
+        began = time.monotonic()
+        path.unlink()
+        took.append((time.monotonic() - began) * 1000)
+    return statistics.median(took)
+
+
+def measure(
+    folder: Path,
+    studies: Sequence[Sequence[Path]],
+    disk: str,
+    storage: Path,
+    *,
+    slow: bool,
+    progress: Callable[[str], None],
+) -> list[DeleteSample]:
+    """Stores and deletes each study in each variant; with ``slow`` the storage is that of ``slow_disk``."""
+    samples = []
+    for name in variants(folder):
+        place = folder / f"{disk}-{name}".replace(" ", "-")
+        (place / "index").mkdir(parents=True)
+        configuration = base_configuration(place, bundle=name == "bundle")
+        configuration |= {"StorageDirectory": str(storage / place.name), "IndexDirectory": str(place / "index")}
+        configuration |= {"SyncStorageArea": False} | variants(place)[name]
+        with OrthancProcess(place, configuration, graceful=False) as server:
+            for study in studies:
+                progress(f"DELETE of {len(study)} instances, {disk}, {name}: storing")
+                senders.http_upload(server, study, clients=4)
+                os.sync()
+                if slow:
+                    make_slow(storage, slow=True)
+                progress(f"DELETE of {len(study)} instances, {disk}, {name}: deleting")
+                samples.append(DeleteSample(name, disk, len(study), _delete(server)))
+                if slow:
+                    make_slow(storage, slow=False)
+    return samples
+
+
+def _delete(server: OrthancProcess) -> float:
+    studies = server.json("GET", "/studies")
+    if len(studies) != 1:
+        raise OrthancError(f"{len(studies)} studies are stored: expected one")
+    began = time.monotonic()
+    server.json("DELETE", f"/studies/{studies[0]}")
+    return (time.monotonic() - began) * 1000
