@@ -41,7 +41,7 @@ bench-associations: setup-dev  ## C-STORE native and tuned: three senders x 1 to
 	@.venv/bin/python -m bench associations $(BENCH_ARGUMENTS)
 
 bench-deletion: setup-dev  ## DELETE, draining and ingest beside them, against native Orthanc (BENCH_ARGUMENTS="--steps drain" or --quick)
-	@.venv/bin/python -m bench.deletion $(BENCH_ARGUMENTS)
+	@.venv/bin/python -m bench deletion $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

@@ -8,6 +8,7 @@ import sys
 WHAT = {
     "ingest": "ingest and deletion of one study, the tables of Orthanc's published benchmark",
     "associations": "C-STORE with the association tuner and without",
+    "deletion": "DELETE, draining, and ingest beside them",
     "timeline": "a picture of the two stalls, from a capture",
 }
 

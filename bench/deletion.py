@@ -1,4 +1,4 @@
-"""Deletion, and what it costs ingest: `python -m bench.deletion`, or `make bench-deletion` (about 10 minutes; --quick: under one).
+"""Deletion, and what it costs ingest: `python -m bench deletion`, or `make bench-deletion` (about 10 minutes; --quick: under one).
 
 Steps, each by itself with --steps: `delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and memory), `p99` (ingest while a large drain
 runs), `ingest` (the storage area against native Orthanc).
@@ -24,7 +24,7 @@ from harness import phantom
 from harness.orthanc_process import OrthancProcess
 
 from . import deletion_drain, deletion_ingest, deletion_latency
-from .ingest import machine
+from .machine import machine
 
 STEPS = ("delete", "drain", "p99", "ingest")
 RAM_DISK = Path("/dev/shm")
@@ -199,7 +199,7 @@ RUN = {"delete": delete_step, "drain": drain_step, "p99": p99_step, "ingest": in
 
 def main() -> int:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="python -m bench.deletion", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench deletion", description=__doc__)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--quick", action="store_true", help="a smoke test: the numbers mean nothing")
     parser.add_argument("--rounds", type=int, help="turns of each cell of p99 and ingest (default 5)")

@@ -35,13 +35,15 @@ class Waiting:
         else:
             self.on("due", for_s)
 
-    def told(self, counts: Counts, *, paused: bool, running: bool) -> tuple[str | None, str | None]:
+    def told(self, counts: Counts, *, paused: bool, withheld: bool, running: bool) -> tuple[str | None, str | None]:
         """The reason and, in ISO 8601, until when; None and None if it works or has nothing to do."""
         now = self._now
         if not counts.total:
             return None, None
         if not running or paused:
             return ("pause" if running else "stopped"), None
+        if withheld:
+            return "restore", None
         if now is None:
             return None, None
         reason, until_s = now

@@ -153,7 +153,9 @@ class Worker:
         counts, oldest = self._ledger.counts(), self._ledger.oldest()
         tally = self.tally
         running = self._thread is not None and self._thread.is_alive()
-        waiting_for, waiting_until = self._waiting.told(counts, paused=self._paused, running=running)
+        waiting_for, waiting_until = self._waiting.told(
+            counts, paused=self._paused, withheld=self._withheld, running=running
+        )
         return Status(
             running=running,
             paused=self._paused,
