@@ -9,9 +9,10 @@ from . import queries
 from .clock import LedgerClock
 from .database import Database, encode
 from .errors import StateError
+from .orders import DrainOrder
 from .power_loss import PowerLoss
 from .restore_book import RestoreBook
-from .rows import Claim, Counts, Failure
+from .rows import Claim, Counts, FailedRow, Failure
 from .settings import Durability
 from .study_queue import StudyQueue
 
@@ -32,6 +33,7 @@ class Ledger:
         power_loss: Whether the machine went down under the ledger, and which rows are in doubt since.
         studies: Background deletions of studies.
         restores: Deleted studies and what is being brought back.
+        order: An operator's "drain now".
         recovered: Claims of a process that died, given back at open.
 
     Raises:
@@ -54,6 +56,7 @@ class Ledger:
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
             self.restores = RestoreBook(self._database, self.clock)
+            self.order = DrainOrder(self._database)
             self.power_loss = PowerLoss(self._database)
             self.power_loss.note_start(self._newest_id, self._newest_enqueued_at())
             self.recovered = self.recover()
@@ -147,6 +150,14 @@ class Ledger:
     def hasten(self, now_ms: int, limit: int = 1000) -> int:
         """Makes up to ``limit`` rows due that are not yet; returns how many. An operator's "now, please"."""
         return self._database.write("hasten deletions in", queries.HASTEN, now_ms, limit)
+
+    def retry_failed(self, now_ms: int, limit: int = 1000) -> int:
+        """Makes up to ``limit`` failed rows due that are not yet; returns how many."""
+        return self._database.write("retry deletions in", queries.RETRY_FAILED, now_ms, limit)
+
+    def failures(self, limit: int) -> list[FailedRow]:
+        """The oldest rows whose last attempt failed."""
+        return [FailedRow(*row) for row in self._database.query(queries.LIST_FAILED, 0, limit)]
 
     def withdraw(self, attachment_uuids: Sequence[str]) -> int:
         """Forgets requests whose attachments turned out to be alive, held ones too; returns how many. No file is touched."""

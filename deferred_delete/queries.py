@@ -88,6 +88,30 @@ WHERE state <> 'claimed' AND pending_id IN (
 )
 """
 
+# Of what an operator ordered (ids up to ?2), a slice that is not due yet, the next due first.
+ORDERED_NOT_DUE: Final = """
+SELECT pending_id FROM pending
+WHERE state <> 'claimed' AND state = 'pending' AND next_attempt_at > ?1 AND pending_id <= ?2
+ORDER BY next_attempt_at LIMIT ?3
+"""
+
+# Whether anything of it still waits for its first attempt.
+ORDERED_LEFT: Final = "SELECT 1 FROM pending WHERE pending_id <= ? AND state IN ('pending', 'claimed') LIMIT 1"
+
+# Makes these rows due, if they still wait for their first attempt. [pending_id, ...]
+MAKE_DUE: Final = """
+UPDATE pending SET next_attempt_at = ?1
+WHERE state = 'pending' AND pending_id IN (SELECT value FROM json_each(?2))
+"""
+
+# Makes failed rows due at once, a slice at a time.
+RETRY_FAILED: Final = """
+UPDATE pending SET next_attempt_at = ?1
+WHERE state = 'failed' AND pending_id IN (
+    SELECT pending_id FROM pending WHERE state = 'failed' AND next_attempt_at > ?1 LIMIT ?2
+)
+"""
+
 # Forgets requests without touching the files, because the attachments turned out to be alive. [attachment_uuid, ...]
 WITHDRAW: Final = """
 DELETE FROM pending WHERE state <> 'claimed' AND attachment_uuid IN (SELECT value FROM json_each(?))

@@ -32,3 +32,16 @@ class Failure(NamedTuple):
     pending_id: int
     error: str
     next_attempt_at: int
+
+
+class FailedRow(NamedTuple):
+    """A row whose last attempt failed, as ``queries.LIST_FAILED`` gives it; times in ms since 1970."""
+
+    pending_id: int
+    attachment_uuid: str
+    content_type: int
+    enqueued_at: int
+    state: str
+    attempts: int
+    next_attempt_at: int
+    last_error: str | None

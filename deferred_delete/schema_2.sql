@@ -101,3 +101,6 @@ CREATE TRIGGER held_stays BEFORE INSERT ON pending
 WHEN EXISTS (SELECT 1 FROM held WHERE attachment_uuid = new.attachment_uuid) BEGIN
     SELECT RAISE(IGNORE);
 END;
+
+-- The newest row of those that an operator ordered to go at once (orders.py); 0: no such order.
+INSERT INTO facts VALUES ('drain_until', '0');

@@ -46,6 +46,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str | None
     waiting_until: str | None
     left_s: float | None
+    draining_now: bool
     disk_pressure: bool
     yielding_to_ingest: bool
     deleted_since_start: int

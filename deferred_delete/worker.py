@@ -144,6 +144,21 @@ class Worker:
         self._ledger.paused = False
         self._set_paused(False)
 
+    def drain_now(self) -> None:
+        """Lets everything that waits now go without its grace period and outside the schedule, also across restarts. Raises LedgerError."""
+        self._ledger.order.give()
+        with self._lock:
+            self._set_halt()
+        self._wakeup.set()
+
+    def retry(self) -> int:
+        """Tries what failed again at once; returns how many files. Raises LedgerError."""
+        now_ms, files = self._ledger.clock.now_ms(), 0
+        while some := self._ledger.retry_failed(now_ms):
+            files += some
+        self._wakeup.set()
+        return files
+
     def run_once(self, now_ms: int | None = None) -> Outcome:
         """Drains one batch in the calling thread. Not while the worker runs. Raises LedgerError."""
         return self._drainer.run_once(self._ledger.clock.now_ms() if now_ms is None else now_ms)
@@ -167,6 +182,7 @@ class Worker:
             waiting_for=waiting_for,
             waiting_until=waiting_until,
             left_s=estimate_s(counts.total, tally.files_per_second(), self._settings),
+            draining_now=self._ledger.order.active,
             disk_pressure=self._pressed(),
             yielding_to_ingest=self._manners.yielding and self.ingest.busy and counts.claimed > 0,
             deleted_since_start=tally.deleted,
@@ -225,6 +241,8 @@ class Worker:
         self._drainer.recover()
         due_ms = self._ledger.next_due()
         now_ms = self._ledger.clock.now_ms()
+        if (due_ms is None or due_ms > now_ms) and self._ledger.order.active and self._ledger.order.hasten(now_ms):
+            return 0.0
         if due_ms is None or due_ms > now_ms:
             self._troubles = 0
             self._alarm_ms = _ALWAYS if due_ms is None else due_ms
@@ -243,7 +261,7 @@ class Worker:
 
     def _closed_s(self) -> float:
         """0 if the schedule, or a disk that is nearly full, lets deletions run; otherwise when to look again, in seconds."""
-        if self._schedule.open or self._pressed():
+        if self._may_run():
             return 0.0
         opens_s = self._schedule.opens_in_s()
         self._waiting.on("schedule", opens_s)
@@ -292,7 +310,10 @@ class Worker:
         return max(0.0, wait_s)
 
     def _is_halted(self) -> bool:
-        return self._stopping or self._paused or self._withheld or not (self._schedule.open or self._pressed())
+        return self._stopping or self._paused or self._withheld or not self._may_run()
+
+    def _may_run(self) -> bool:
+        return self._schedule.open or self._ledger.order.active or self._pressed()
 
     def withhold(self, withheld: bool) -> None:
         """While withheld nothing is unlinked after the file in hand: a restore is looking for its files. Not remembered."""

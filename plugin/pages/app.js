@@ -15,6 +15,7 @@ const PATHS = {
   transcoding: ["IngestTranscoder", "../transcoder/status"],
   associations: ["DicomAssociations", "../associations/status"],
   deletions: ["DeferredDelete", "../deferred-delete/status"],
+  failures: ["DeferredDelete", "../deferred-delete/failures"],
   studies: ["DeferredDelete", "../deferred-delete/studies"],
   restorable: ["DeferredDelete", "../deferred-delete/studies/deleted"],
   restores: ["DeferredDelete", "../deferred-delete/restore"],
@@ -59,9 +60,23 @@ function drawDeletion(status, seconds) {
   if (!status) return;
   pendingChart.add(seconds, [status.pending + status.claimed + status.failed + status.unrecorded]);
   parts.deletion(status);
-  show("deletion-actions", status.paused
+  show("deletion-actions", ...deletionButtons(status));
+}
+
+function deletionButtons(status) {
+  const buttons = [status.paused
     ? button("Resume", "pause", () => act(() => post("../deferred-delete/resume"), (now) => `Resumed: ${number(now.pending + now.failed, 0)} files wait.`, refresh))
-    : button("Pause", "pause", pause));
+    : button("Pause", "pause", pause)];
+  if (status.pending > 0 && !status.draining_now) buttons.push(button("Drain now…", "drain", () => drain(status)));
+  if (status.failed > 0) {
+    buttons.push(button("Retry failures", "retry", () => act(() => post("../deferred-delete/retry"), () => "What failed is tried again now.", refresh)));
+  }
+  return buttons;
+}
+
+async function drain(status) {
+  const text = `${number(status.pending, 0)} files that wait are deleted now, without their grace period and outside the schedule. Studies among them can no longer be brought back.`;
+  if (await confirmed("Delete what waits now?", text, "Drain now")) await act(() => post("../deferred-delete/drain"), () => "Draining: the grace period of what waits is over.", refresh);
 }
 
 async function pause() {
@@ -81,6 +96,7 @@ function draw(answers) {
   const seconds = Date.now() / 1000;
   const rate = drawIngest(answers, seconds);
   drawDeletion(answers.deletions, seconds);
+  if (answers.failures) parts.failures(answers.failures);
   if (answers.studies) studies.deletions(answers.studies, refresh);
   if (answers.restores) studies.restores(answers.restores, refresh);
   if (answers.restorable) studies.restorable(answers.restorable, refresh);

@@ -93,7 +93,7 @@ export function deletion(status) {
   const rate = status.files_per_second;
   const words = byId("deletion-words");
   words.className = `words ${status.failed || status.unrecorded ? "bad" : status.paused ? "warn" : ""}`;
-  words.textContent = deletionWords(status, waiting, rate);
+  words.textContent = deletionWords(status, waiting);
   show("deletion", table(["", ""], [
     ["wait", number(status.pending, 0)],
     ["in hand", number(status.claimed, 0)],
@@ -106,12 +106,32 @@ export function deletion(status) {
   ]));
 }
 
-function deletionWords(status, waiting, rate) {
+const WAITS = {
+  grace: "their grace period is not over", retry: "those that failed are tried again later", schedule: "the schedule is closed",
+  trouble: "the disk or the ledger is in trouble", restore: "a restore looks for its files",
+};
+
+function deletionWords(status, waiting) {
   if (!status.running) return "The worker is not running: deletions are recorded and wait.";
   if (status.unrecorded) return `The ledger cannot record: ${number(status.unrecorded, 0)} deletions are kept in memory only. ${status.last_error ?? ""}`;
   if (status.paused) return `Paused by an operator: ${number(waiting, 0)} files wait, none is deleted.`;
-  if (status.failed) return `${number(status.failed, 0)} files could not be deleted and will be tried again. Last error: ${status.last_error ?? "–"}`;
-  if (waiting === 0) return "Nothing waits.";
-  if (rate > 0) return `Deleting: ${number(waiting, 0)} files wait, about ${duration(waiting / rate)} left at this rate.`;
-  return `${number(waiting, 0)} files wait for their time.`;
+  const pressure = status.disk_pressure ? " The disk is nearly full: schedule and limits are ignored." : "";
+  if (status.failed) return `${number(status.failed, 0)} files could not be deleted and will be tried again. Last error: ${status.last_error ?? "–"}${pressure}`;
+  if (waiting === 0) return `Nothing waits.${pressure}`;
+  if (status.waiting_for) {
+    const until = status.waiting_until ? `, until ${time(Date.parse(status.waiting_until) / 1000)}` : "";
+    return `${number(waiting, 0)} files wait: ${WAITS[status.waiting_for] ?? status.waiting_for}${until}.${pressure}`;
+  }
+  const left = status.left_s === null ? "" : `, about ${duration(status.left_s)} left`;
+  const yielding = status.yielding_to_ingest ? " Slowly, because instances are being stored." : "";
+  return `Deleting: ${number(waiting, 0)} files wait${left}.${yielding}${pressure}`;
+}
+
+export function failures(rows) {
+  if (rows.length === 0) return show("failures");
+  return show("failures", element("h3", "Deletions that failed"), table(
+    ["attachment", "error", "attempts", "next"],
+    rows.slice(0, 20).map((row) => [row.attachment, row.error ?? "–", number(row.attempts, 0), time(row.next_attempt_at)]),
+    [0, 1],
+  ));
 }

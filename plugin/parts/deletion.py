@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any
 
 from deferred_delete import DeferredDelete, Status, StudyService, Worker, same_image
 from timing import Metric
@@ -14,6 +13,7 @@ from .. import index, rest
 from ..config import Configuration, ConfigurationError
 from ..conflicts import loaded_libraries, storage_conflict
 from ..loopback import Loopback
+from .deletion_orders import order_routes
 from .deletion_studies import study_routes
 from .part import PREFIX, Part, single
 
@@ -78,21 +78,13 @@ class DeletionPart(Part):
         return {"deletions": lambda: deletion_metrics(self.deferred_delete.worker.status())}
 
     def routes(self) -> list[rest.Route]:
-        """Status, pause and resume, and what the C++ plugin answers."""
+        """Status, orders, whole studies, and what the C++ plugin answers."""
         worker = self.deferred_delete.worker
-
-        def act(action: Any) -> rest.Answer:
-            action()
-            return rest.json_answer(worker.status())
-
         return [
             rest.Route(
                 "GET", "/deferred-delete/status", "pending deletions", lambda _: rest.json_answer(worker.status())
             ),
-            rest.Route(
-                "POST", "/deferred-delete/pause", "stop deleting, survives restarts", lambda _: act(worker.pause)
-            ),
-            rest.Route("POST", "/deferred-delete/resume", "delete again", lambda _: act(worker.resume)),
+            *order_routes(self.deferred_delete),
             rest.Route(
                 "GET",
                 "/plugins/delayed-deletion/status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -12,6 +13,7 @@ import urllib3
 from playwright.sync_api import expect
 
 from harness.orthanc_process import OrthancProcess
+from harness.senders import http_upload
 from tests.browser.conftest import Opener
 from tests.conftest import ServerFactory
 
@@ -36,6 +38,21 @@ def test_pausing_asks_first_and_both_say_their_result(server: OrthancProcess, op
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("alert")).to_contain_text("Resumed")
     assert not paused(server)
+
+
+def test_draining_now_asks_first_and_empties_the_ledger(
+    make_server: ServerFactory, small_study: list[Path], open_page: Opener
+) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 600}}) as server:
+        for instance in http_upload(server, small_study[:5]):
+            server.json("DELETE", f"/instances/{instance}")
+        page = open_page(f"{server.url}/bundle/").page
+        expect(page.locator("#deletion-words")).to_contain_text("their grace period is not over, until")
+        page.get_by_role("button", name="Drain now…").click()
+        expect(page.get_by_role("dialog")).to_contain_text("can no longer be brought back")
+        page.get_by_role("dialog").get_by_role("button", name="Drain now").click()
+        expect(page.locator("#deletion-words")).to_have_text("Nothing waits.")
+        assert server.attachment_files() == []
 
 
 def test_everything_works_by_keyboard(server: OrthancProcess, open_page: Opener) -> None:

@@ -103,7 +103,14 @@ def test_failed_deletions_are_shown_with_their_error(
         page = open_page(f"{server.url}/bundle/").page
         expect(page.locator("#deletion-words")).to_contain_text("could not be deleted and will be tried again")
         expect(page.locator("#deletion-words")).to_have_class("words bad")
+        expect(page.locator("#failures tbody tr")).to_have_count(1)
+        expect(page.locator("#failures")).to_contain_text(file.name)
         picture(page, "failing")
+        (file / "occupied").unlink()
+        file.rmdir()
+        page.get_by_role("button", name="Retry failures").click()
+        expect(page.get_by_role("alert")).to_have_text("What failed is tried again now.")
+        expect(page.locator("#deletion-words")).to_have_text("Nothing waits.")
 
 
 def test_a_million_pending_rows_do_not_slow_the_page(make_server: ServerFactory, open_page: Opener) -> None:

@@ -62,7 +62,15 @@ def test_links_within_the_repository_lead_somewhere(path: object) -> None:
 
 CONFIGURATION = BUNDLE / "docs" / "configuration.md"
 # What Orthanc and other plugins call their own, where the page speaks of it.
-OF_ORTHANC = {"DatabaseServerIdentifier", "Plugins", "EnableStorage", "PythonScript", "DicomModalities"}
+OF_ORTHANC = {
+    "DatabaseServerIdentifier",
+    "Plugins",
+    "EnableStorage",
+    "PythonScript",
+    "DicomModalities",
+    "DicomModalitiesInDatabase",
+    "DicomTlsEnabled",
+}
 
 
 def test_the_page_on_configuration_names_only_keys_that_there_are_and_all_of_orthanc_s_that_are_read() -> None:
