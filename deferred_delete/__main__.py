@@ -114,9 +114,11 @@ def _drain(parsed: argparse.Namespace) -> int:
                 "start Orthanc once, which sorts them out, or say --unchecked"
             )
         _drain_with_progress(ledger, FileStorage(parsed.storage, sync=False), due_only=parsed.due)
-        left = ledger.counts()
+        left, held = ledger.counts(), ledger.restores.files_held()
     _OUT.print(f"{left.total} left, {left.failed} of them failed", highlight=False)
-    return 1 if left.failed else 0
+    if held:
+        _OUT.print(f"{held} held by a restore: start Orthanc to finish or release it", highlight=False)
+    return 1 if left.failed or held else 0
 
 
 def _drain_with_progress(ledger: Ledger, storage: FileStorage, *, due_only: bool) -> None:

@@ -177,6 +177,12 @@ class Ledger:
         return self._first(queries.NEXT_DUE)
 
     @property
+    def newest_id(self) -> int:
+        """The pending_id recorded last: whether there is anything new, without a question to the database."""
+        with self._database.intake_lock:  # given out before it is recorded, under this lock
+            return self._newest_id
+
+    @property
     def paused(self) -> bool:
         """Whether an operator paused the worker; survives a restart."""
         return bool(self._database.query(queries.READ_FACT, "paused")[0][0] == "1")

@@ -18,6 +18,7 @@ _PART: Final = 200
 _KEPT_MS: Final = 7 * 86_400_000
 _MOST_LISTED: Final = 1000
 _DETAILS: Final = 100
+_STUDIES_AT_ONCE: Final = 50
 
 
 class DeletedStudy(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +105,14 @@ class RestoreBook:
         if flat:
             self._database.write("note headers in", queries.REMEMBER, encode(flat))
 
-    def forget_gone(self, after_id: int) -> int | None:
-        """Forgets some instances of studies of which nothing waits; returns where to go on, None at the end."""
-        rows = [row[0] for row in self._database.query(queries.FORGETTABLE, after_id, _PART)]
-        if rows:
-            self._database.write("tidy", queries.FORGET, encode(rows))
-        return rows[-1] if len(rows) == _PART else None
+    def forget_gone(self) -> bool:
+        """Forgets a part of what is remembered of studies of which nothing waits; whether there may be more."""
+        rows = self._database.query(queries.NAMELESS_GONE, _PART)
+        for (study,) in self._database.query(queries.GONE_STUDIES, _STUDIES_AT_ONCE):
+            rows += self._database.query(queries.OF_STUDY, study, _PART)
+        for begin in range(0, len(rows), _PART):
+            self._database.write("tidy", queries.FORGET, encode([row[0] for row in rows[begin : begin + _PART]]))
+        return len(rows) >= _PART
 
     def deleted_studies(self, limit: int = _MOST_LISTED) -> list[DeletedStudy]:
         """What can be brought back, as far as headers were read; what was deleted last comes first."""

@@ -29,16 +29,26 @@ WHERE d.study_instance_uid IS NOT NULL
 GROUP BY d.study_instance_uid HAVING count(p.pending_id) > 0 ORDER BY max(p.enqueued_at) DESC LIMIT ?
 """
 
-# Remembered ones of which no file waits any more, or which were no DICOM: a slice, by the id to go on from. pending_id, limit
-FORGETTABLE: Final = """
-SELECT d.pending_id FROM deleted_instances AS d WHERE d.pending_id > ?1
+# Studies of which nothing waits any more. One pass over what is remembered. limit
+GONE_STUDIES: Final = """
+SELECT d.study_instance_uid FROM deleted_instances AS d
+LEFT JOIN pending AS p ON p.pending_id = d.pending_id LEFT JOIN held AS h ON h.pending_id = d.pending_id
+WHERE d.study_instance_uid IS NOT NULL
+GROUP BY d.study_instance_uid HAVING count(p.pending_id) + count(h.pending_id) = 0 LIMIT ?
+"""
+
+# What is remembered of a study. study, limit
+OF_STUDY: Final = """
+SELECT pending_id FROM deleted_instances WHERE study_instance_uid = ?1
+AND pending_id < (SELECT max(pending_id) FROM deleted_instances) LIMIT ?2
+"""
+
+# Files of no study, or not offered again, that are gone. limit
+NAMELESS_GONE: Final = """
+SELECT d.pending_id FROM deleted_instances AS d WHERE d.study_instance_uid IS NULL
 AND NOT EXISTS (SELECT 1 FROM pending AS p WHERE p.pending_id = d.pending_id)
 AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.pending_id = d.pending_id)
-AND (d.study_instance_uid IS NULL OR NOT EXISTS (
-    SELECT 1 FROM deleted_instances AS s WHERE s.study_instance_uid = d.study_instance_uid AND (
-        EXISTS (SELECT 1 FROM pending AS p WHERE p.pending_id = s.pending_id)
-        OR EXISTS (SELECT 1 FROM held AS h WHERE h.pending_id = s.pending_id))))
-ORDER BY d.pending_id LIMIT ?2
+AND d.pending_id < (SELECT max(pending_id) FROM deleted_instances) LIMIT ?
 """
 
 # Forgets them. [pending_id, ...]; the newest id stays, as the mark up to which was read.

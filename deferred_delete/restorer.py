@@ -78,7 +78,8 @@ class Restorer:
         self._troubles = 0
         self._not_before = 0.0
         self._tidy_at = 0.0
-        self._tidy_from: int | None = None
+        self._tidy_wanted = True
+        self._full = False
         self._log_limit = LogLimit()
         self._book.give_back()
 
@@ -102,13 +103,18 @@ class Restorer:
 
     def _look(self) -> float:
         """Reads some headers, in passing."""
-        if time.monotonic() >= self._tidy_at:
-            self._tidy_from = self._book.forget_gone(self._tidy_from or 0)
-            self._tidy_at = time.monotonic() + (_TIDY_EVERY_S if self._tidy_from is None else 0)
-        if self._book.remembered() >= MOST_REMEMBERED:
-            return _TIDY_EVERY_S
+        if self._tidy_wanted and time.monotonic() >= self._tidy_at:
+            self._tidy_wanted = self._book.forget_gone() or self._book.remembered() > 1
+            self._full = self._book.remembered() >= MOST_REMEMBERED
+            self._tidy_at = time.monotonic() + _TIDY_EVERY_S
+        if self._full or self._ledger.newest_id <= self._read_until:
+            return _LOOK_EVERY_S  # no statement at all: an idle archive is left in peace
         started = time.monotonic()
+        seen = self._ledger.newest_id
         more = self._read_headers()
+        if not more:
+            self._read_until = max(self._read_until, seen)  # what is left are no DICOM files
+        self._tidy_wanted = True
         return (time.monotonic() - started) * _REST if more else _LOOK_EVERY_S
 
     def _read_headers(self) -> bool:

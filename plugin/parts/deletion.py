@@ -75,7 +75,11 @@ class DeletionPart(Part):
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """The ledger and its worker."""
-        return {"deletions": lambda: deletion_metrics(self.deferred_delete.worker.status())}
+        held = self.deferred_delete.ledger.restores.files_held
+        return {
+            "deletions": lambda: deletion_metrics(self.deferred_delete.worker.status()),
+            "restores": lambda: [single("deletions_held", "Files that a restore holds.", "gauge", held())],
+        }
 
     def routes(self) -> list[rest.Route]:
         """Status, orders, whole studies, and what the C++ plugin answers."""

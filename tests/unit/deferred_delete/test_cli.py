@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import FileStorage, Ledger
+from deferred_delete.header import Header
 
 Uuids = Callable[[int], list[str]]
 
@@ -126,3 +127,18 @@ def test_drain_does_not_touch_what_a_power_cut_left_in_doubt(run, ledger, storag
     assert answer.returncode == 2
     assert "start Orthanc once, which sorts them out, or say --unchecked" in answer.stderr
     assert run("drain", ledger.path, "--storage", storage.root, "--unchecked").returncode == 0
+
+
+def test_drain_leaves_what_a_restore_holds_and_says_so(run, ledger: Ledger, storage: FileStorage, uuids: Uuids) -> None:
+    (attachment,) = uuids(1)
+    storage.create(attachment, b"x")
+    ledger.enqueue(attachment, 1)
+    (row,) = ledger.restores.unread(0, 1)
+    ledger.restores.remember([(*row, 1, Header("1.2", "1.3", "", "", "", "", ""))])
+    ledger.restores.request("1.2")
+    ledger.restores.hold(ledger.restores.under_way()[0])
+    ledger.close()
+    answer = run("drain", ledger.path, "--storage", storage.root)
+    assert answer.returncode == 1
+    assert "1 held by a restore" in answer.stdout
+    assert storage.read(attachment) == b"x"

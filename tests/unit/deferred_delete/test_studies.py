@@ -275,7 +275,7 @@ def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: L
     with Ledger(ledger.path) as again:
         again.enqueue(attachments[2], 1)
         assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
-        assert again.restores.forget_gone(0) is None
+        assert again.restores.forget_gone() is False
         assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
 
 
