@@ -49,7 +49,7 @@ def uuids(count: int, seed: int) -> list[str]:
 
 def fill_ledger(path: Path, depth: int, first: list[str]) -> None:
     """Puts ``depth`` due rows into a closed ledger, those of ``first`` before all others."""
-    source = Random(depth)
+    source = Random(f"rest of {depth}")
     now_ms = int(time.time() * 1000) - 3_600_000
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as ledger:
         ledger.execute(f"PRAGMA cache_size = -{_FILL_CACHE_KIB}")

@@ -70,6 +70,7 @@ class Manners:
         self._throttle_s = settings.throttle_delay_ms / 1000
         self._files = _Limit(settings.files_per_second)
         self._megabytes = _Limit(settings.megabytes_per_second)
+        self._unlimited = not (settings.throttle_delay_ms or settings.files_per_second or settings.megabytes_per_second)
         self._wait = wait
         self._ingest = ingest
         self._pressed = pressed
@@ -80,6 +81,9 @@ class Manners:
 
     def after_file(self, size_bytes: int, busy_s: float) -> None:
         """One file went, in ``busy_s`` seconds. Several threads may be here at once."""
+        if self._unlimited and not self._ingest.busy:
+            self.yielding = False
+            return
         now_s = self._monotonic()
         with self._lock:
             pause_s = max(
