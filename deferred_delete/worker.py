@@ -313,7 +313,8 @@ class Worker:
         return self._stopping or self._paused or self._withheld or not self._may_run()
 
     def _may_run(self) -> bool:
-        return self._schedule.open or self._ledger.order.active or self._pressed()
+        # The disk is asked first, so that its pressure is noticed and told without a schedule too.
+        return self._pressed() or self._ledger.order.active or self._schedule.open
 
     def withhold(self, withheld: bool) -> None:
         """While withheld nothing is unlinked after the file in hand: a restore is looking for its files. Not remembered."""
