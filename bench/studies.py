@@ -1,6 +1,6 @@
 """How long one instance takes to be stored while a large study is deleted: undisturbed, in the background, and by Orthanc's own DELETE.
 
-python -m bench.studies [INSTANCES]
+python -m bench studies [INSTANCES]
 """
 
 from __future__ import annotations
