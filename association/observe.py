@@ -29,6 +29,8 @@ class ReceiveTimes(NamedTuple):
     receiving_ns: (
         int  # from the first byte of the request to the last byte of the data set; to the watcher's pause (1 ms)
     )
+    queued_ns: int = 0  # from then to the callback: DCMTK's parsing, and the callback's turn
+    cookie: int = 0  # names the association for as long as it lasts
 
 
 class Observation:
@@ -109,9 +111,12 @@ class Observation:
             None where the watcher did not see it begin (the message was shorter than one pause).
         """
         begin_ns, self._base_bytes = self._begin_ns, info.bytes_received
-        # Bytes that the watcher has not looked at yet came within its pause: they ended no later than now.
-        end_ns = self._end_ns if info.bytes_received == self._received_bytes else now_ns
+        # Bytes that the watcher has not looked at yet came within its pause: after its last look, and no later than the kernel says.
+        end_ns = self._end_ns
+        if info.bytes_received != self._received_bytes:
+            end_ns = max(end_ns, now_ns - info.last_data_received_ms * _MS)
         self._received_bytes = info.bytes_received
         if begin_ns is None:
             return None
-        return ReceiveTimes(max(0, begin_ns - self._answered_ns), max(0, min(end_ns, now_ns) - begin_ns))
+        end_ns = max(begin_ns, min(end_ns, now_ns))
+        return ReceiveTimes(max(0, begin_ns - self._answered_ns), end_ns - begin_ns, now_ns - end_ns)

@@ -153,7 +153,8 @@ class Tuner:
             return None
         association, info = fitting[0]
         with watcher.lock:
-            return association.observation.take(now_ns, info)
+            times = association.observation.take(now_ns, info)
+        return times and times._replace(cookie=association.cookie)
 
     def outgoing_begins(self) -> None:
         """Tells that Orthanc is about to open associations (on JobSubmitted), so that the watcher looks for them."""

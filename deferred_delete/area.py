@@ -58,16 +58,17 @@ class DeferredStorageArea:
         self._not_recorded = LogLimit()
         self._not_removed = LogLimit()
 
-    def create(self, attachment_uuid: str, content_type: int, content: bytes) -> None:
-        """Writes a new attachment.
+    def create(self, attachment_uuid: str, content_type: int, content: bytes) -> int:
+        """Writes a new attachment; returns the nanoseconds spent in syncing it.
 
         Raises:
             StorageError: It was not written, and nothing was left behind.
         """
         self.ingest.note()
         sync = self.sync_headers or not can_be_rebuilt(content_type, content)
-        self._storage.create(attachment_uuid, content, sync=sync)
+        sync_ns = self._storage.create(attachment_uuid, content, sync=sync)
         self.ingest.note()
+        return sync_ns
 
     def read(self, attachment_uuid: str, content_type: int) -> bytes:
         """Returns an attachment's bytes.

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -60,7 +61,7 @@ class FileStorage:
         check_uuid(attachment_uuid)
         return self.root / attachment_uuid[:2] / attachment_uuid[2:4] / attachment_uuid
 
-    def create(self, attachment_uuid: str, content: bytes, *, sync: bool = True) -> None:
+    def create(self, attachment_uuid: str, content: bytes, *, sync: bool = True) -> int:
         """Writes a new attachment whole, or leaves nothing behind.
 
         Args:
@@ -71,6 +72,9 @@ class FileStorage:
         With ``sync`` the file's data and length are synced, and no folder is: exactly Orthanc's own promise. On ext4, XFS and
         btrfs the sync of a new file commits its name too; syncing the two folders as well made a store 11 % slower.
 
+        Returns:
+            Nanoseconds spent in syncing.
+
         Raises:
             StorageError: Bad UUID, the file exists, or it could not be written whole.
         """
@@ -79,17 +83,21 @@ class FileStorage:
             descriptor = self._open_new(attachment_uuid)
         except OSError as error:
             raise self._failure("create", attachment_uuid, error, "a new name in a folder Orthanc may write") from error
+        sync_ns = 0
         try:
             try:
                 write_all(descriptor, content)
                 if self.sync and sync:
+                    sync_ns = -time.perf_counter_ns()
                     os.fdatasync(descriptor)
+                    sync_ns += time.perf_counter_ns()
             finally:
                 os.close(descriptor)  # may raise: NFS reports a full disk here
         except OSError as error:
             with contextlib.suppress(StorageError):  # the first error is the one to report
                 self.delete(attachment_uuid)
             raise self._failure("write", attachment_uuid, error, f"room for {len(content)} bytes") from error
+        return sync_ns
 
     def read(self, attachment_uuid: str) -> bytes:
         """Returns an attachment's bytes, all of them.

@@ -41,7 +41,7 @@ class Bundle:
         )
         self._token = ""
         self._check_sdk((DeletionPart, TranscodingPart, StageTimingPart, AssociationsPart))
-        self.timing = StageTimingPart(configuration.stage_timing) if configuration.stage_timing else None
+        self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
         self.transcoding = TranscodingPart(configuration.ingest_transcoder) if configuration.ingest_transcoder else None
         self.associations = (
             AssociationsPart(sdk, configuration, self.loopback) if configuration.dicom_associations else None
@@ -82,7 +82,8 @@ class Bundle:
             sdk.RegisterStorageArea(storage.create, storage.read, storage.remove)
         if transcoder is not None or recorder is not None:
             tuner = self.associations.tuner if self.associations else None
-            ingest = IngestCallbacks(sdk, transcoder, recorder, tuner, time.monotonic_ns)
+            log_each = self.timing is not None and self.timing.log_each_instance
+            ingest = IngestCallbacks(sdk, transcoder, recorder, tuner, time.monotonic_ns, log_each=log_each)
             sdk.RegisterReceivedInstanceCallback(ingest.received)
             if recorder is not None:
                 sdk.RegisterOnStoredInstanceCallback(ingest.stored)

@@ -46,6 +46,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     http_port: int = 8042
     ssl_enabled: bool = False
     ingest_transcoding: str = ""
+    malloc_arena_max: int = 5
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):

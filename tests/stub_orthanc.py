@@ -19,6 +19,7 @@ ENUMERATIONS: dict[str, dict[str, int]] = {
     },
     "InstanceOrigin": {"UNKNOWN": 1, "DICOM_PROTOCOL": 2, "REST_API": 3, "PLUGIN": 4, "LUA": 5, "WEB_DAV": 6},
     "ReceivedInstanceAction": {"KEEP_AS_IS": 1, "MODIFY": 2, "DISCARD": 3},
+    "MetricsType": {"DEFAULT": 0},
     "ContentType": {"UNKNOWN": 0, "DICOM": 1, "DICOM_UNTIL_PIXEL_DATA": 3},
 }
 FUNCTIONS = (
@@ -30,6 +31,7 @@ FUNCTIONS = (
     "LogInfo",
     "LogWarning",
     "LogError",
+    "SetMetricsValue",
     "ExtendOrthancExplorer",
     "RegisterOnChangeCallback",
     "RegisterOnStoredInstanceCallback",

@@ -1,16 +1,25 @@
 """Where the time of each instance goes: recorded from Orthanc's callbacks, reported as JSON, Prometheus text or a table."""
 
 from .exposition import CONTENT_TYPE, Exposition
+from .memory import Memory, MemorySnapshot, Trimmer
 from .metrics import Metric
 from .recorder import Recorder
 from .settings import Settings
+from .slowest import server_timing
 from .snapshot import ProtocolSnapshot, SlowInstance, Snapshot, StageSnapshot
-from .stages import STAGES, Stage
+from .stages import STAGES, STEPS, Stage, Step
+from .ticker import Ticker
+from .windows import FOLD_S, WINDOWS_MINUTES
 
 __all__ = [
     "CONTENT_TYPE",
+    "FOLD_S",
     "STAGES",
+    "STEPS",
+    "WINDOWS_MINUTES",
     "Exposition",
+    "Memory",
+    "MemorySnapshot",
     "Metric",
     "ProtocolSnapshot",
     "Recorder",
@@ -19,4 +28,8 @@ __all__ = [
     "Snapshot",
     "Stage",
     "StageSnapshot",
+    "Step",
+    "Ticker",
+    "Trimmer",
+    "server_timing",
 ]

@@ -1,6 +1,7 @@
 """The recorder's numbers, and those of others, as Prometheus text."""
 
 import logging
+import re
 from collections.abc import Iterator
 from threading import Lock
 from typing import Final
@@ -20,6 +21,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """The content type of what `Exposition.render` returns."""
 
 PREFIX: Final = "orthanc_bundle_"
+_NOT_OF_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,20 @@ class Exposition:
     def render(self) -> bytes:
         """Return the exposition, of content type CONTENT_TYPE."""
         return generate_latest(self._registry)
+
+    def flat(self) -> dict[str, float]:
+        """Return the numbers with their labels in their names, for where there are no labels, such as Orthanc's own metrics.
+
+        Of histograms the count and the sum; nothing by client, since a name that a peer chose is no part of a metric's name.
+        """
+        found: dict[str, float] = {}
+        for family in self._collector.collect():
+            for sample in family.samples:
+                if sample.name.endswith(("_bucket", "_created")) or "client" in sample.labels:
+                    continue
+                name = _NOT_OF_A_NAME.sub("_", "_".join([sample.name, *sample.labels.values()]).lower())
+                found[name] = found.get(name, 0.0) + sample.value
+        return found
 
 
 class _BundleCollector(Collector):
@@ -121,6 +137,7 @@ def _recorder_families(reading: Reading) -> Iterator[Family]:
         f"{PREFIX}ingest_in_flight_instances", "Instances received and not yet stored.", value=reading.in_flight
     )
     yield from _duration_families(reading)
+    yield from _client_families(reading)
 
 
 def _duration_families(reading: Reading) -> Iterator[Family]:
@@ -131,12 +148,44 @@ def _duration_families(reading: Reading) -> Iterator[Family]:
     total = HistogramMetricFamily(
         f"{PREFIX}ingest_seconds", "Time from the first stage known of an instance to its commit.", labels=["protocol"]
     )
+    steps = HistogramMetricFamily(
+        f"{PREFIX}ingest_step_seconds",
+        "Time in one step of a stage, of instances whose steps are known; part of ingest_stage_seconds.",
+        labels=["protocol", "stage", "step"],
+    )
     bounds = bucket_bounds()
     for entry in reading.buckets:
         buckets = list(zip(bounds, map(float, entry.cumulative), strict=True))
         if entry.stage == TOTAL:
             total.add_metric([entry.protocol], buckets, entry.sum_seconds)
+        elif "." in entry.stage:
+            steps.add_metric([entry.protocol, *entry.stage.split(".")], buckets, entry.sum_seconds)
         else:
             stages.add_metric([entry.protocol, entry.stage], buckets, entry.sum_seconds)
     yield stages
+    yield steps
     yield total
+
+
+def _client_families(reading: Reading) -> Iterator[Family]:
+    """Yield what each client did; no stage has buckets for each client, or there would be thousands of series."""
+    labels = ["protocol", "client"]
+    count = CounterMetricFamily(f"{PREFIX}ingest_client_instances", "Instances stored, by client.", labels=labels)
+    size = CounterMetricFamily(f"{PREFIX}ingest_client_received_bytes", "Size as received, by client.", labels=labels)
+    for key, tally in sorted(reading.client_tallies.items()):
+        count.add_metric(list(key), tally.instances)
+        size.add_metric(list(key), tally.size_bytes)
+    total = HistogramMetricFamily(
+        f"{PREFIX}ingest_client_seconds", "Time from the first stage known to the commit, by client.", labels=labels
+    )
+    stages = CounterMetricFamily(
+        f"{PREFIX}ingest_client_stage_seconds", "Time in each stage, by client.", labels=[*labels, "stage"]
+    )
+    bounds = bucket_bounds()
+    for entry in reading.client_buckets:
+        buckets = list(zip(bounds, map(float, entry.cumulative), strict=True))
+        total.add_metric([entry.protocol, entry.client], buckets, entry.stage_seconds[TOTAL])
+        for stage, seconds in sorted(entry.stage_seconds.items()):
+            if stage != TOTAL:
+                stages.add_metric([entry.protocol, entry.client, stage], seconds)
+    yield from (count, size, total, stages)

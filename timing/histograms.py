@@ -1,7 +1,7 @@
 """Durations in HDR histograms: a cheap front for the callbacks, the histogram itself for the readers."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,8 @@ HIGHEST_US: Final = 3_600_000_000
 # A histogram of 3 digits has 2 * 10**3 sub-buckets rounded up to a power of two, 2**11: values of up to 11 bits are kept
 # exactly, longer ones lose their lowest bits. Doing the same before the histogram loses nothing more, and bounds the front.
 _KEPT_BITS: Final = 11
+# The same for two digits: 2 * 10**2, rounded up.
+_COARSE_BITS: Final = 8
 
 BUCKETS_SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -63,11 +65,54 @@ class Pending:
         self.max_ns = max(self.max_ns, duration_ns)
 
 
-class StageHistogram:
-    """All durations of one stage of one protocol since the start. Not thread-safe: the recorder's fold lock guards it.
+class Counts:
+    """A histogram of two significant digits that holds only the values that occurred: for many of them, each with few values.
 
-    `absorb` is the seam for histograms of the last minutes: what one Pending holds belongs to one span between two folds.
+    Not thread-safe: the recorder's fold lock guards it.
     """
+
+    __slots__ = ("counts", "max_ns", "sum_ns")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.sum_ns = 0
+        self.max_ns = 0
+
+    def merge(self, counts: Iterable[tuple[int, int]], sum_ns: int, max_ns: int) -> None:
+        """Add (microseconds, count) pairs, with their exact sum and maximum."""
+        own = self.counts
+        for microseconds, count in counts:
+            lost_bits = microseconds.bit_length() - _COARSE_BITS
+            key = microseconds if lost_bits <= 0 else microseconds >> lost_bits << lost_bits
+            own[key] = own.get(key, 0) + count
+        self.sum_ns += sum_ns
+        self.max_ns = max(self.max_ns, max_ns)
+
+    def cumulative_buckets(self) -> list[int]:
+        """Return, for each bound of BUCKETS_SECONDS and then +Inf, how many durations are not above it (to two digits)."""
+        buckets = [0] * (len(_BUCKETS_US) + 1)
+        for microseconds, count in self.counts.items():
+            buckets[bisect_left(_BUCKETS_US, microseconds)] += count
+        total = 0
+        return [total := total + count for count in buckets]
+
+    def summary(self) -> Summary:
+        """Return count, sum, maximum and percentiles, each the highest value that its two digits stand for."""
+        total = sum(self.counts.values())
+        highest_us = -(-self.max_ns // 1000)
+        found: list[int] = []
+        seen = 0
+        for microseconds in sorted(self.counts):
+            seen += self.counts[microseconds]
+            lost_bits = max(0, microseconds.bit_length() - _COARSE_BITS)
+            while len(found) < 3 and seen * 100 >= (50, 90, 99)[len(found)] * total:
+                found.append(min(microseconds | (1 << lost_bits) - 1, highest_us))
+        p50, p90, p99 = found or (0, 0, 0)
+        return Summary(total, self.sum_ns, self.max_ns, p50, p90, p99)
+
+
+class StageHistogram:
+    """All durations of one stage of one protocol since the start. Not thread-safe: the recorder's fold lock guards it."""
 
     def __init__(self) -> None:
         self._hdr = HdrHistogram(1, HIGHEST_US, SIGNIFICANT_DIGITS)

@@ -1,5 +1,7 @@
 """One instance between the callback that received it and the end of its index transaction."""
 
+from collections.abc import Mapping
+
 from . import stages
 
 
@@ -7,20 +9,28 @@ class InFlight:
     """The events seen so far of the instance that one thread is storing; times are in nanoseconds of one monotonic clock."""
 
     __slots__ = (
+        "association",
         "attachments",
+        "client",
         "duplicate",
         "first_write_ns",
         "last_event_ns",
         "last_write_ns",
         "outcome",
         "protocol",
+        "queued_ns",
         "received_ns",
         "receiving_ns",
+        "response_ns",
         "size_bytes",
+        "steps",
+        "sync_ns",
         "transcoded_ns",
         "waited_ns",
+        "write_began_ns",
         "writes",
         "writing",
+        "writing_ns",
         "written_bytes",
     )
 
@@ -29,11 +39,19 @@ class InFlight:
         self.size_bytes = size_bytes
         self.last_event_ns = now_ns
         self.received_ns = now_ns if arrival_seen else None
+        self.association: int | None = None
+        self.client = ""
+        self.response_ns: int | None = None
         self.waited_ns: int | None = None
         self.receiving_ns: int | None = None
+        self.queued_ns: int | None = None
+        self.steps: Mapping[str, int] | None = None
         self.transcoded_ns: int | None = None
         self.first_write_ns: int | None = None
         self.last_write_ns: int | None = None
+        self.write_began_ns = now_ns
+        self.writing_ns = 0
+        self.sync_ns: int | None = 0
         self.writing = False
         self.writes = 0
         self.written_bytes = 0
@@ -44,28 +62,32 @@ class InFlight:
     def begin_write(self, size_bytes: int, now_ns: int, attachment_uuid: str) -> None:
         """Note that the storage area was asked to write `size_bytes` as `attachment_uuid`."""
         self.attachments.append(attachment_uuid)
-        self.last_event_ns = now_ns
+        self.last_event_ns = self.write_began_ns = now_ns
         self.writing = True
         self.writes += 1
         self.written_bytes += size_bytes
         if self.first_write_ns is None:
             self.first_write_ns = now_ns
 
-    def end_write(self, now_ns: int) -> None:
-        """Note that the write under way has ended."""
+    def end_write(self, now_ns: int, sync_ns: int | None) -> None:
+        """Note that the write under way has ended, and how much of it was waiting for the disk; None where nobody knows."""
         self.last_event_ns = self.last_write_ns = now_ns
         self.writing = False
+        self.writing_ns += now_ns - self.write_began_ns
+        self.sync_ns = None if sync_ns is None or self.sync_ns is None else self.sync_ns + sync_ns
 
     def split(self, committed_ns: int) -> list[tuple[str, int]]:
         """Return (stage, nanoseconds) for each stage that is known; their sum is the instance's total by construction.
 
         Time between two events whose event in between is missing is given to the stage "unknown", never shared out.
         """
-        parts: list[tuple[str, int]] = []
-        if self.waited_ns is not None:
-            parts.append((stages.WAIT, self.waited_ns))
-        if self.receiving_ns is not None:
-            parts.append((stages.RECEIVE, self.receiving_ns))
+        before = (
+            (stages.RESPONSE, self.response_ns),
+            (stages.WAIT, self.waited_ns),
+            (stages.RECEIVE, self.receiving_ns),
+            (stages.QUEUE, self.queued_ns),
+        )
+        parts = [(stage, duration_ns) for stage, duration_ns in before if duration_ns is not None]
         parts.extend(self._split_from_arrival(committed_ns))
         return parts
 
@@ -93,3 +115,23 @@ class InFlight:
         # A write that began and never ended leaves the rest unknown; no write at all means the storage area is not ours.
         rest = stages.STORE if self.first_write_ns is None else stages.UNKNOWN
         return [(stages.TRANSCODE, self.transcoded_ns - self.received_ns), (rest, committed_ns - self.transcoded_ns)]
+
+    def split_steps(self, parts: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return ("stage.step", nanoseconds) for the stages in `parts` whose steps are known; they add up to their stage."""
+        steps: list[tuple[str, int]] = []
+        for stage, duration_ns in parts:
+            if stage == stages.TRANSCODE and self.steps:
+                known = [(f"{stage}.{name}", step_ns) for name, step_ns in self.steps.items() if step_ns]
+                steps += _with_the_rest(known, f"{stage}.other", duration_ns)
+            elif stage == stages.WRITE and self.sync_ns is not None:
+                known = [(f"{stage}.file", self.writing_ns - self.sync_ns), (f"{stage}.sync", self.sync_ns)]
+                steps += _with_the_rest(known, f"{stage}.between", duration_ns)
+        return steps
+
+
+def _with_the_rest(known: list[tuple[str, int]], rest: str, whole_ns: int) -> list[tuple[str, int]]:
+    """Return the steps and what is left of the whole; nothing where they cannot be right."""
+    left_ns = whole_ns - sum([step_ns for _, step_ns in known])
+    if left_ns < 0 or any(step_ns < 0 for _, step_ns in known):
+        return []
+    return [*known, (rest, left_ns)]

@@ -1,16 +1,17 @@
 """Records when each instance passes which stage, from callbacks that run on many threads at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock, get_ident
 from typing import Final, NamedTuple
 
 from . import stages
-from .histograms import StageHistogram
+from .clients import ClientNames
+from .history import ClientBuckets, History, StageBuckets
 from .in_flight import InFlight
 from .settings import Settings
-from .slowest import SlowestRing, describe
-from .snapshot import ProtocolSnapshot, SlowInstance, Snapshot, stage_snapshots
+from .slowest import Finished, SlowestRing, describe
+from .snapshot import ProtocolSnapshot, SlowInstance, Snapshot, WindowSnapshot, stage_snapshots
 from .totals import Drained, Oddities, Tally, Totals
 
 MAX_IN_FLIGHT: Final = 1024
@@ -22,22 +23,19 @@ _SAME_INSTANCE_NS: Final = 100_000_000
 _OUTCOME_LENGTH: Final = 64
 
 
-class StageBuckets(NamedTuple):
-    """One stage of one protocol as Prometheus wants it: see histograms.BUCKETS_SECONDS."""
-
-    protocol: str
-    stage: str
-    cumulative: list[int]
-    sum_seconds: float
+_MAX_ASSOCIATIONS: Final = 256
+# Orthanc has four DICOM threads; an association that has ended is forgotten when as many others have come.
 
 
 class Reading(NamedTuple):
     """All counters and buckets at one moment."""
 
     tallies: dict[str, Tally]
+    client_tallies: dict[tuple[str, str], Tally]
     oddities: Oddities
     in_flight: int
     buckets: list[StageBuckets]
+    client_buckets: list[ClientBuckets]
 
 
 class Recorder:
@@ -65,16 +63,26 @@ class Recorder:
         self._lock = Lock()
         self._fold_lock = Lock()
         self._in_flight: dict[int, InFlight] = {}  # oldest first
-        self._totals = Totals(SlowestRing(settings.slowest, settings.slowest_minutes * 60_000_000_000))
+        self._last_commits: dict[int, int] = {}  # by association, oldest first; between a commit and the next instance
+        self._last_event_ns = clock()
+        ring = SlowestRing(settings.slowest, settings.slowest_minutes * 60_000_000_000)
+        self._totals = Totals(ring, ClientNames(settings.max_clients))
         self._start()
 
     def _start(self) -> None:
         self._since = self._wall_clock()
         self._since_ns = self._clock()
-        self._histograms: dict[tuple[str, str], StageHistogram] = {}
+        self._history = History(self._since_ns)
 
     def received(
-        self, protocol: str, size_bytes: int, *, waited_ns: int | None = None, receiving_ns: int | None = None
+        self,
+        protocol: str,
+        size_bytes: int,
+        *,
+        waited_ns: int | None = None,
+        receiving_ns: int | None = None,
+        queued_ns: int | None = None,
+        association: int | None = None,
     ) -> None:
         """Note that the callback was entered with an instance of `size_bytes`.
 
@@ -83,15 +91,44 @@ class Recorder:
             size_bytes: size of the instance as received.
             waited_ns: how long the association waited for the SCU before this instance; None where that is not known.
             receiving_ns: how long receiving the data set took; None where that is not known.
+            queued_ns: how long ago the data set's last byte came; None where that is not known.
+            association: names the association for as long as it lasts; with it, and the times above, the response to the instance
+                before is known too.
         """
         now_ns = self._clock()
         instance = InFlight(stages.known_protocol(protocol), size_bytes, now_ns, arrival_seen=True)
         instance.waited_ns = waited_ns
         instance.receiving_ns = receiving_ns
+        instance.queued_ns = queued_ns
+        if association is not None:
+            instance.association = association
+            self._tell_response(instance, now_ns)
         self._begin(instance)
 
-    def transcoded(self, outcome: str = "") -> None:
-        """Note that the callback is about to be left; `outcome` is shown with the slowest instances."""
+    def _tell_response(self, instance: InFlight, now_ns: int) -> None:
+        """Part the time since this association's last index transaction into the response and the wait for the SCU.
+
+        When the response left is known to the kernel's tick only: it cannot have left before the transaction was done.
+        """
+        assert instance.association is not None
+        committed_ns = self._last_commits.pop(instance.association, None)
+        known = (instance.waited_ns, instance.receiving_ns, instance.queued_ns)
+        if committed_ns is None or None in known:
+            return
+        waited_ns, receiving_ns, queued_ns = (duration_ns or 0 for duration_ns in known)
+        whole_ns = now_ns - committed_ns - receiving_ns - queued_ns
+        if whole_ns < 0:
+            return
+        instance.waited_ns = min(waited_ns, whole_ns)
+        instance.response_ns = whole_ns - instance.waited_ns
+
+    def transcoded(self, outcome: str = "", steps: Mapping[str, int] | None = None) -> None:
+        """Note that the callback is about to be left.
+
+        Args:
+            outcome: shown with the slowest instances.
+            steps: nanoseconds of what was done in it, by the names in stages.STEPS but "other"; None where nobody knows.
+        """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
         if instance is None or instance.transcoded_ns is not None or instance.first_write_ns is not None:
@@ -99,6 +136,7 @@ class Recorder:
             return
         instance.last_event_ns = instance.transcoded_ns = now_ns
         instance.outcome = outcome[:_OUTCOME_LENGTH]
+        instance.steps = steps
 
     def write_started(self, size_bytes: int, attachment_uuid: str = "") -> None:
         """Note that the storage area was asked to write `size_bytes`; an image is written twice, as attachments 1 and 3.
@@ -118,8 +156,13 @@ class Recorder:
             self._count_out_of_order()
         instance.begin_write(size_bytes, now_ns, attachment_uuid)
 
-    def write_ended(self, *, failed: bool = False) -> None:
-        """Note that the write under way on this thread has ended; a failed one ends its instance too."""
+    def write_ended(self, *, failed: bool = False, sync_ns: int | None = None) -> None:
+        """Note that the write under way on this thread has ended; a failed one ends its instance too.
+
+        Args:
+            failed: it was refused, and Orthanc gives the instance up.
+            sync_ns: how long it waited for the disk; None where that is not known.
+        """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
         if failed:
@@ -127,7 +170,7 @@ class Recorder:
         if instance is None or not instance.writing:
             self._count_out_of_order()
             return
-        instance.end_write(now_ns)
+        instance.end_write(now_ns, sync_ns)
         if failed:
             with self._lock:
                 self._abandon(get_ident())
@@ -142,46 +185,88 @@ class Recorder:
         if instance is not None and attachment_uuid in instance.attachments:
             instance.duplicate = True
 
-    def committed(self, orthanc_id: str = "") -> None:
-        """Note that the index transaction is done; `orthanc_id` names the instance among the slowest."""
+    def committed(self, orthanc_id: str = "", client: str = "") -> Finished | None:
+        """Note that the index transaction is done.
+
+        Args:
+            orthanc_id: names the instance among the slowest.
+            client: who sent it: a calling AE title, an address; empty where there is none.
+
+        Returns:
+            The instance with its stages, for whoever wants to tell of it; None where nothing was stored.
+        """
         now_ns = self._clock()
         finished_at = self._wall_clock()
         with self._lock:
             instance = self._in_flight.pop(get_ident(), None)
+            self._last_event_ns = now_ns
             if instance is None:
                 self._totals.tally(stages.UNSEEN).instances += 1
-            elif instance.duplicate:
+                return None
+            if instance.association is not None:
+                self._remember_commit(instance.association, now_ns)
+            if instance.duplicate:
                 self._totals.tally(instance.protocol).duplicates += 1
-            else:
-                self._totals.finish(instance, now_ns, finished_at, orthanc_id)
+                return None
+            instance.client = client
+            return self._totals.finish(instance, now_ns, finished_at, orthanc_id)
+
+    def _remember_commit(self, association: int, now_ns: int) -> None:
+        """The lock is held."""
+        if len(self._last_commits) >= _MAX_ASSOCIATIONS:
+            self._last_commits.pop(next(iter(self._last_commits)))
+        self._last_commits[association] = now_ns
+
+    def idle_seconds(self) -> float:
+        """Return for how long nothing was in flight and no instance finished; 0 while one is in flight."""
+        with self._lock:
+            if any(instance.received_ns is not None for instance in self._in_flight.values()):
+                return 0.0
+            return (self._clock() - self._last_event_ns) / 1e9
+
+    def fold(self) -> None:
+        """Move what was recorded into the histograms: to be called every windows.FOLD_S seconds, so that windows are right."""
+        with self._fold_lock:
+            self._fold()
+
+    def windows(self) -> list[WindowSnapshot]:
+        """Return the last minutes, shortest window first."""
+        with self._fold_lock:
+            self._fold()
+            return self._history.windows(self._clock())
 
     def snapshot(self) -> Snapshot:
         """Return everything since the start or the last reset."""
         with self._fold_lock:
             drained, in_flight = self._fold()
+            seconds = (self._clock() - self._since_ns) / 1e9
             return Snapshot(
                 since=self._since,
-                seconds=(self._clock() - self._since_ns) / 1e9,
+                seconds=seconds,
                 in_flight=in_flight,
                 stray_writes=drained.oddities.stray_writes,
                 out_of_order=drained.oddities.out_of_order,
                 clamped=drained.oddities.clamped,
                 protocols=[
-                    self._protocol_snapshot(protocol, drained.tallies[protocol])
+                    self._protocol_snapshot(protocol, drained.tallies[protocol], seconds)
                     for protocol in stages.PROTOCOLS
                     if protocol in drained.tallies
                 ],
+                windows=self._history.windows(self._clock()),
             )
 
     def reading(self) -> Reading:
         """Return everything since the start or the last reset as counters and buckets."""
         with self._fold_lock:
             drained, in_flight = self._fold()
-            buckets = [
-                StageBuckets(protocol, stage, histogram.cumulative_buckets(), histogram.sum_ns / 1e9)
-                for (protocol, stage), histogram in sorted(self._histograms.items())
-            ]
-        return Reading(drained.tallies, drained.oddities, in_flight, buckets)
+            return Reading(
+                drained.tallies,
+                drained.clients,
+                drained.oddities,
+                in_flight,
+                self._history.stage_buckets(),
+                self._history.client_buckets(),
+            )
 
     def slowest(self) -> list[SlowInstance]:
         """Return the slowest recent instances, slowest first."""
@@ -227,17 +312,12 @@ class Recorder:
             drained = self._totals.drain()
             # Writes of no known instance are not counted: most are attachments of users, which nothing will finish.
             in_flight = sum(instance.received_ns is not None for instance in self._in_flight.values())
-        for key, pending in drained.pending.items():
-            histogram = self._histograms.get(key)
-            if histogram is None:
-                histogram = self._histograms[key] = StageHistogram()
-            histogram.absorb(pending)
+            now_ns = self._clock()
+        self._history.absorb(drained, now_ns)
         return drained, in_flight
 
-    def _protocol_snapshot(self, protocol: str, tally: Tally) -> ProtocolSnapshot:
-        summaries = {
-            stage: histogram.summary() for (owner, stage), histogram in self._histograms.items() if owner == protocol
-        }
+    def _protocol_snapshot(self, protocol: str, tally: Tally, seconds: float) -> ProtocolSnapshot:
+        summaries = {stage: histogram.summary() for stage, histogram in self._history.stages_of(protocol).items()}
         return ProtocolSnapshot(
             protocol=protocol,
             instances=tally.instances,
@@ -246,7 +326,8 @@ class Recorder:
             duplicates=tally.duplicates,
             unfinished=tally.unfinished,
             failed_writes=tally.failed_writes,
-            stages=stage_snapshots(summaries),
+            stages=stage_snapshots(summaries, seconds),
+            clients=self._history.clients_of(protocol, seconds),
         )
 
 

@@ -28,6 +28,34 @@ StaleSeconds = Annotated[
 ]
 
 
+MaxClients = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0,
+        le=256,
+        description="How many clients (calling AE titles, HTTP addresses) have stages of their own, first come first served; "
+        "the rest are counted together.",
+    ),
+]
+MetricsEvery = Annotated[
+    float,
+    msgspec.Meta(
+        ge=0,
+        le=3600,
+        description="Seconds between two updates of the bundle's numbers in Orthanc's own /tools/metrics-prometheus; 0: not there.",
+    ),
+]
+TrimMemoryEvery = Annotated[
+    float,
+    msgspec.Meta(
+        ge=0,
+        le=86400,
+        description="Seconds between two times that free memory is given back to the system (malloc_trim), while no instance is "
+        "in flight and something was stored since; 0: never.",
+    ),
+]
+
+
 class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What an operator can set about stage timing."""
 
@@ -35,3 +63,12 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     slowest: Slowest = 32
     slowest_minutes: SlowestMinutes = 60
     stale_seconds: StaleSeconds = 600
+    max_clients: MaxClients = 16
+    log_each_instance: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether each stored instance gets a line with its stages in Orthanc's log, at level INFO (--verbose)."
+        ),
+    ] = False
+    metrics_every: MetricsEvery = 10.0
+    trim_memory_every: TrimMemoryEvery = 0.0

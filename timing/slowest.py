@@ -1,21 +1,24 @@
 """The slowest instances of the last while."""
 
 import heapq
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import stages
 from .in_flight import InFlight
 from .snapshot import SlowInstance
 
+_OF_THE_INSTANCE_BEFORE: Final = (stages.RESPONSE, stages.WAIT)
+
 
 class Finished(NamedTuple):
-    """An instance that was stored, as the ring keeps it: `parts` are its stages in nanoseconds."""
+    """An instance that was stored, as the ring keeps it: `parts` are its stages, `steps` the parts of those, in nanoseconds."""
 
     finished_ns: int
     finished_at: float
     orthanc_id: str
     in_flight: InFlight
     parts: list[tuple[str, int]]
+    steps: list[tuple[str, int]]
 
 
 class SlowestRing:
@@ -71,15 +74,26 @@ def describe(finished: Finished) -> SlowInstance:
     return SlowInstance(
         finished_at=finished.finished_at,
         protocol=in_flight.protocol,
+        client=in_flight.client,
         orthanc_id=finished.orthanc_id,
         size_bytes=in_flight.size_bytes or in_flight.written_bytes,
         outcome=in_flight.outcome,
         total_ms=sum(duration_ns for _, duration_ns in finished.parts) / 1e6,
         work_ms=work_of(finished.parts) / 1e6,
         stages={name: duration_ns / 1e6 for name, duration_ns in finished.parts},
+        steps={name: duration_ns / 1e6 for name, duration_ns in finished.steps},
     )
 
 
 def work_of(parts: list[tuple[str, int]]) -> int:
-    """Return the nanoseconds of all stages but the wait for the SCU."""
-    return sum(duration_ns for name, duration_ns in parts if name != stages.WAIT)
+    """Return the nanoseconds of all stages but those of the instance before: its response, and the SCU's pause."""
+    return sum([duration_ns for name, duration_ns in parts if name not in _OF_THE_INSTANCE_BEFORE])
+
+
+def server_timing(finished: Finished) -> str:
+    """Return an instance's stages in the syntax of HTTP's Server-Timing header, durations in milliseconds; steps as "stage.step"."""
+    durations = [*finished.parts, *finished.steps]
+    total_ns = sum([duration_ns for _, duration_ns in finished.parts])
+    return ", ".join(
+        f"{name};dur={duration_ns / 1e6:.2f}" for name, duration_ns in [*durations, (stages.TOTAL, total_ns)]
+    )

@@ -1,15 +1,18 @@
 """What the recorder reports, ready for JSON. Durations are in milliseconds, sizes in bytes, times of day in seconds since 1970."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from .histograms import Summary
-from .stages import STAGE_NAMES, TOTAL
+from .stages import NAMES, TOTAL
 
 
 class StageSnapshot(msgspec.Struct, frozen=True):
-    """One stage of one protocol. `share` is its part of the time of all stages, 0 to 1."""
+    """One stage of one protocol, or one step of a stage. `share` is its part of the time of all stages, 0 to 1.
+
+    `rate_per_s` is count by the seconds of the span; `steps` add up to the stage, for the instances whose steps are known.
+    """
 
     stage: str
     count: int
@@ -19,6 +22,35 @@ class StageSnapshot(msgspec.Struct, frozen=True):
     max_ms: float
     mean_ms: float
     share: float
+    rate_per_s: float = 0.0
+    steps: "list[StageSnapshot]" = []
+
+
+class ClientSnapshot(msgspec.Struct, frozen=True):
+    """One client: a calling AE title over C-STORE, an address over HTTP. Beyond MaxClients they are "(other)" together."""
+
+    client: str
+    instances: int
+    rate_per_s: float
+    stages: list[StageSnapshot]
+
+
+class WindowProtocol(msgspec.Struct, frozen=True):
+    """What was stored in one window over one protocol."""
+
+    protocol: str
+    instances: int
+    rate_per_s: float
+    stages: list[StageSnapshot]
+    clients: list[ClientSnapshot]
+
+
+class WindowSnapshot(msgspec.Struct, frozen=True):
+    """The last `minutes`, `seconds` long in truth: up to a twelfth longer, and shorter just after a start."""
+
+    minutes: int
+    seconds: float
+    protocols: list[WindowProtocol]
 
 
 class ProtocolSnapshot(msgspec.Struct, frozen=True):
@@ -36,6 +68,7 @@ class ProtocolSnapshot(msgspec.Struct, frozen=True):
     unfinished: int
     failed_writes: int
     stages: list[StageSnapshot]
+    clients: list[ClientSnapshot] = []
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -48,12 +81,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     out_of_order: int
     clamped: int
     protocols: list[ProtocolSnapshot]
+    windows: list[WindowSnapshot] = []
 
 
 class SlowInstance(msgspec.Struct, frozen=True):
     """One of the slowest recent instances. A stage that is not in `stages` is unknown for this instance.
 
-    `work_ms`, by which they are ranked, is the total without waiting for the SCU: an association may sit idle for minutes.
+    `work_ms`, by which they are ranked, is the total without `response` and `wait`: an association may sit idle for minutes.
     """
 
     finished_at: float
@@ -64,23 +98,30 @@ class SlowInstance(msgspec.Struct, frozen=True):
     total_ms: float
     work_ms: float
     stages: dict[str, float]
+    client: str = ""
+    steps: dict[str, float] = {}
 
 
-def stage_snapshots(summaries: dict[str, Summary]) -> list[StageSnapshot]:
-    """Return the stages that occurred, in their order, each with its share of the total's sum."""
+def stage_snapshots(summaries: Mapping[str, Summary], seconds: float = 0.0) -> list[StageSnapshot]:
+    """Return the stages that occurred in `seconds`, in their order, each with its steps and its share of the total's sum."""
     whole_ns = summaries[TOTAL].sum_ns if TOTAL in summaries else 0
-    return [stage_snapshot(name, summaries[name], whole_ns) for name in ordered(summaries)]
+    rows = [(name, stage_snapshot(name, summaries[name], whole_ns, seconds)) for name in ordered(summaries)]
+    return [
+        msgspec.structs.replace(row, steps=[step for owned, step in rows if owned.startswith(f"{name}.")])
+        for name, row in rows
+        if "." not in name
+    ]
 
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Return `names` in the order in which the stages happen."""
-    return sorted(names, key=STAGE_NAMES.index)
+    return sorted(names, key=NAMES.index)
 
 
-def stage_snapshot(name: str, summary: Summary, whole_ns: int) -> StageSnapshot:
-    """Return one summary in milliseconds; `whole_ns` is the sum that shares are taken of."""
+def stage_snapshot(name: str, summary: Summary, whole_ns: int, seconds: float = 0.0) -> StageSnapshot:
+    """Return one summary in milliseconds; `whole_ns` is the sum that shares are taken of, `seconds` the time it covers."""
     return StageSnapshot(
-        stage=name,
+        stage=name.rpartition(".")[2],
         count=summary.count,
         p50_ms=summary.p50_us / 1e3,
         p90_ms=summary.p90_us / 1e3,
@@ -88,4 +129,5 @@ def stage_snapshot(name: str, summary: Summary, whole_ns: int) -> StageSnapshot:
         max_ms=summary.max_ns / 1e6,
         mean_ms=summary.sum_ns / summary.count / 1e6 if summary.count else 0.0,
         share=summary.sum_ns / whole_ns if whole_ns else 0.0,
+        rate_per_s=summary.count / seconds if seconds else 0.0,
     )

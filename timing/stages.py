@@ -2,8 +2,10 @@
 
 from typing import Final, NamedTuple
 
+RESPONSE: Final = "response"
 WAIT: Final = "wait"
 RECEIVE: Final = "receive"
+QUEUE: Final = "queue"
 TRANSCODE: Final = "transcode"
 PREPARE: Final = "prepare"
 WRITE: Final = "write"
@@ -30,6 +32,12 @@ class Stage(NamedTuple):
 
 STAGES: Final = (
     Stage(
+        RESPONSE,
+        "index transaction of the instance before on this association",
+        "Orthanc's answer to it has left",
+        "answering the C-STORE SCU, told with the instance that follows; only with an association watcher",
+    ),
+    Stage(
         WAIT,
         "answer to the instance before",
         "first byte of the data set",
@@ -40,6 +48,12 @@ STAGES: Final = (
         "first byte of the data set",
         "last byte of the data set",
         "receiving the data set; only with an association watcher",
+    ),
+    Stage(
+        QUEUE,
+        "last byte of the data set",
+        "callback entered with the bytes",
+        "DCMTK parses, then the callback's turn, which one instance at a time has; only with an association watcher",
     ),
     Stage(
         TRANSCODE, "callback entered with the bytes", "callback left", "our own callback: policy, scan, encode, verify"
@@ -68,6 +82,30 @@ STAGES: Final = (
 )
 
 STAGE_NAMES: Final = tuple(stage.name for stage in STAGES)
+
+
+class Step(NamedTuple):
+    """A part of one stage. The steps of a stage add up to it exactly, where they are known at all."""
+
+    stage: str
+    name: str
+    meaning: str
+
+
+STEPS: Final = (
+    Step(TRANSCODE, "scan", "reading the header, asking the rules, making it explicit little endian where it was not"),
+    Step(TRANSCODE, "decode", "decoding pixels that came compressed"),
+    Step(TRANSCODE, "encode", "checking and encoding pixels, building the new file"),
+    Step(TRANSCODE, "verify", "decoding what was encoded, and comparing"),
+    Step(TRANSCODE, "other", "the rest of the callback: counting, waiting for Python's lock"),
+    Step(WRITE, "file", "making and writing the files"),
+    Step(WRITE, "sync", "waiting for the disk (SyncStorageArea)"),
+    Step(WRITE, "between", "between two files of one instance: Orthanc hashes, and compresses with StorageCompression"),
+)
+
+# Steps are kept beside stages, as "stage.step".
+STEP_NAMES: Final = tuple(f"{step.stage}.{step.name}" for step in STEPS)
+NAMES: Final = STAGE_NAMES + STEP_NAMES
 
 # Labels of a metric must be bounded: what a caller invents is filed under "other".
 # "unknown" is ours: an instance whose arrival was not seen.

@@ -4,6 +4,7 @@ import copy
 from typing import NamedTuple
 
 from . import stages
+from .clients import ClientNames
 from .histograms import Pending
 from .in_flight import InFlight
 from .slowest import Finished, SlowestRing, work_of
@@ -30,24 +31,31 @@ class Oddities:
 
 
 class Drained(NamedTuple):
-    """Counters at one moment, and the durations recorded since the drain before."""
+    """Counters at one moment by protocol and by (protocol, client), and the durations recorded since the drain before.
+
+    `pending` has those of each (protocol, client) by stage or "stage.step".
+    """
 
     tallies: dict[str, Tally]
+    clients: dict[tuple[str, str], Tally]
     oddities: Oddities
-    pending: dict[tuple[str, str], Pending]
+    pending: dict[tuple[str, str], dict[str, Pending]]
 
 
 class Totals:
     """Counters, pending durations and the slowest instances. Not thread-safe: the recorder's lock guards it."""
 
-    def __init__(self, slowest: SlowestRing) -> None:
+    def __init__(self, slowest: SlowestRing, clients: ClientNames) -> None:
         self.slowest = slowest
+        self._names = clients
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self._tallies: dict[str, Tally] = {}
-        self._pending: dict[tuple[str, str], Pending] = {}
+        self._clients: dict[tuple[str, str], Tally] = {}
+        self._pending: dict[tuple[str, str], dict[str, Pending]] = {}
+        self._names.clear()
         self.oddities = Oddities()
         self.slowest.clear()
 
@@ -58,19 +66,24 @@ class Totals:
             tally = self._tallies[protocol] = Tally()
         return tally
 
-    def finish(self, instance: InFlight, now_ns: int, finished_at: float, orthanc_id: str) -> None:
-        """Count an instance whose index transaction is done."""
+    def finish(self, instance: InFlight, now_ns: int, finished_at: float, orthanc_id: str) -> Finished:
+        """Count an instance whose index transaction is done; return it with its stages."""
         tally = self.tally(instance.protocol)
         tally.instances += 1
         tally.size_bytes += instance.size_bytes
         tally.written_bytes += instance.written_bytes
         parts = instance.split(now_ns)
-        for stage, duration_ns in parts:
-            self._record(instance.protocol, stage, duration_ns)
-        self._record(instance.protocol, stages.TOTAL, sum([duration_ns for _, duration_ns in parts]))
+        instance.client = self._names.label(instance.client)
+        row = self._row(instance)
+        steps = instance.split_steps(parts)
+        for stage, duration_ns in (*parts, *steps):
+            _record(row, stage, duration_ns)
+        _record(row, stages.TOTAL, sum([duration_ns for _, duration_ns in parts]))
         work_ns = work_of(parts)
+        finished = Finished(now_ns, finished_at, orthanc_id, instance, parts, steps)
         if self.slowest.accepts(work_ns, now_ns):
-            self.slowest.add(work_ns, Finished(now_ns, finished_at, orthanc_id, instance, parts))
+            self.slowest.add(work_ns, finished)
+        return finished
 
     def abandon(self, instance: InFlight) -> None:
         """Count an instance that will not be stored, or writes that belonged to none."""
@@ -82,12 +95,26 @@ class Totals:
     def drain(self) -> Drained:
         """Hand over the pending durations, with copies of the counters of the same moment."""
         pending, self._pending = self._pending, {}
-        self.oddities.clamped += sum(entry.clamped for entry in pending.values())
+        self.oddities.clamped += sum(entry.clamped for row in pending.values() for entry in row.values())
         tallies = {protocol: copy.copy(tally) for protocol, tally in self._tallies.items()}
-        return Drained(tallies, copy.copy(self.oddities), pending)
+        clients = {key: copy.copy(tally) for key, tally in self._clients.items()}
+        return Drained(tallies, clients, copy.copy(self.oddities), pending)
 
-    def _record(self, protocol: str, stage: str, duration_ns: int) -> None:
-        pending = self._pending.get((protocol, stage))
-        if pending is None:
-            pending = self._pending[protocol, stage] = Pending()
-        pending.add(duration_ns)
+    def _row(self, instance: InFlight) -> dict[str, Pending]:
+        """Count the instance for its client; return the durations of its protocol and client."""
+        key = (instance.protocol, instance.client)
+        row = self._pending.get(key)
+        if row is None:
+            row = self._pending[key] = {}
+            self._clients.setdefault(key, Tally())
+        tally = self._clients[key]
+        tally.instances += 1
+        tally.size_bytes += instance.size_bytes
+        return row
+
+
+def _record(row: dict[str, Pending], stage: str, duration_ns: int) -> None:
+    pending = row.get(stage)
+    if pending is None:
+        pending = row[stage] = Pending()
+    pending.add(duration_ns)

@@ -1,31 +1,87 @@
-"""StageTiming: the recorder of stages, and the exposition that every part's metrics go into."""
+"""StageTiming: the recorder of stages, memory, and the exposition that every part's metrics go into."""
 
 from __future__ import annotations
 
-from timing import CONTENT_TYPE, Exposition, Recorder
-from timing.settings import Settings
+from collections.abc import Callable, Iterable
+from types import ModuleType
+
+from timing import (
+    CONTENT_TYPE,
+    FOLD_S,
+    WINDOWS_MINUTES,
+    Exposition,
+    Memory,
+    MemorySnapshot,
+    Metric,
+    Recorder,
+    Ticker,
+    Trimmer,
+)
 
 from .. import rest
-from .part import Part
+from ..config import Configuration
+from .part import PREFIX, Part, single
+
+STOP_DEADLINE_S = 5.0
 
 
 class StageTimingPart(Part):
     """Stages of ingest as JSON and as Prometheus text."""
 
     section = "StageTiming"
-    needs = ("RegisterReceivedInstanceCallback", "RegisterOnStoredInstanceCallback", "RegisterRestCallback")
+    needs = (
+        "RegisterReceivedInstanceCallback",
+        "RegisterOnStoredInstanceCallback",
+        "RegisterOnChangeCallback",
+        "RegisterRestCallback",
+    )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
+        settings = configuration.stage_timing
+        assert settings is not None
+        self._sdk = sdk
         self.recorder = Recorder(settings)
         self.exposition = Exposition(self.recorder)
+        self.memory = Memory(configuration.core.malloc_arena_max)
+        self.log_each_instance = settings.log_each_instance
+        trimmer = Trimmer(self.memory, self.recorder.idle_seconds, settings.trim_memory_every)
+        self.ticker = Ticker(
+            [
+                (FOLD_S, self.recorder.fold),
+                (settings.metrics_every, self.publish),
+                (settings.trim_memory_every if self.memory.can_trim else 0, trimmer.run),
+            ]
+        )
 
     def add_metrics_of(self, part: Part) -> None:
         """Lets another part's numbers appear in the exposition."""
         for name, source in part.metrics().items():
             self.exposition.add_source(source, name=name)
 
+    def started(self) -> None:
+        """Starts what runs by the clock."""
+        self.ticker.start()
+
+    def stopped(self) -> None:
+        """Stops it."""
+        self.ticker.stop(STOP_DEADLINE_S)
+
+    def publish(self) -> None:
+        """Puts the exposition's numbers among Orthanc's own metrics.
+
+        SetMetricsValue takes only the lock of Orthanc's registry, which nobody holds while waiting for Python's: no deadlock, and a
+        microsecond each. It raises before ORTHANC_STARTED.
+        """
+        kind = int(self._sdk.MetricsType.DEFAULT)
+        for name, value in self.exposition.flat().items():
+            self._sdk.SetMetricsValue(name, value, kind)
+
+    def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
+        """Memory of the process."""
+        return {"memory": lambda: memory_metrics(self.memory.snapshot())}
+
     def routes(self) -> list[rest.Route]:
-        """Stages, slowest instances, metrics; reset."""
+        """Stages, slowest instances, memory, metrics; reset."""
         recorder, exposition = self.recorder, self.exposition
 
         def reset(_: rest.Request) -> rest.Answer:
@@ -33,14 +89,46 @@ class StageTimingPart(Part):
             return rest.json_answer({})
 
         return [
-            rest.Route(
-                "GET", "/timing/stages", "stages of ingest by protocol", lambda _: rest.json_answer(recorder.snapshot())
-            ),
+            rest.Route("GET", "/timing/stages", "stages of ingest by protocol, client and window", self._stages),
             rest.Route(
                 "GET", "/timing/slowest", "the slowest recent instances", lambda _: rest.json_answer(recorder.slowest())
+            ),
+            rest.Route(
+                "GET", "/timing/memory", "memory of Orthanc", lambda _: rest.json_answer(self.memory.snapshot())
             ),
             rest.Route(
                 "GET", "/timing/metrics", "Prometheus text", lambda _: rest.Answer(exposition.render(), CONTENT_TYPE)
             ),
             rest.Route("POST", "/timing/reset", "forget what was measured", reset),
         ]
+
+    def _stages(self, request: rest.Request) -> rest.Answer:
+        """Everything, or with ?window=MINUTES that window alone."""
+        wanted = request.arguments.get("window")
+        if wanted is None:
+            return rest.json_answer(self.recorder.snapshot())
+        for window in self.recorder.windows():
+            if wanted == str(window.minutes):
+                return rest.json_answer(window)
+        known = ", ".join(map(str, WINDOWS_MINUTES))
+        raise rest.RefusedError(400, f"window: {wanted!r:.40}: expected one of {known} (minutes)")
+
+
+def memory_metrics(memory: MemorySnapshot) -> Iterable[Metric]:
+    """Memory of the process; what is unknown is left out."""
+    gauges = (
+        ("memory_resident_bytes", "Resident memory of Orthanc (VmRSS).", memory.resident_bytes),
+        ("memory_peak_resident_bytes", "Its peak since start (VmHWM).", memory.peak_resident_bytes),
+        ("memory_malloc_arenas", "Arenas that malloc has.", memory.arenas),
+        ("memory_malloc_arena_max", "Orthanc's MallocArenaMax; 0: not set.", memory.malloc_arena_max),
+        ("memory_heap_bytes", "Bytes in malloc's arenas.", memory.heap_bytes),
+        ("memory_heap_free_bytes", "Bytes in malloc's arenas that nobody uses.", memory.heap_free_bytes),
+        ("memory_mapped_bytes", "Bytes of large blocks with a mapping of their own.", memory.mapped_bytes),
+    )
+    for name, text, value in gauges:
+        if value is not None:
+            yield Metric(f"{PREFIX}{name}", text, "gauge", [({}, float(value))])
+    yield single("memory_trims_total", "Calls of malloc_trim.", "counter", memory.trims)
+    yield single(
+        "memory_trimmed_bytes_total", "By how much they made resident memory smaller.", "counter", memory.trimmed_bytes
+    )

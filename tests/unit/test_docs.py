@@ -35,7 +35,9 @@ def test_every_metric_is_documented() -> None:
     files = [*(BUNDLE / "plugin" / "parts").glob("*.py"), BUNDLE / "timing" / "exposition.py"]
     sources = "".join(path.read_text() for path in files)
     names = set(
-        re.findall(r'"(?:\{PREFIX\})?((?:ingest|deletions?|transcoder?d?|associations?|source)_[a-z_]+)"', sources)
+        re.findall(
+            r'"(?:\{PREFIX\})?((?:ingest|deletions?|transcoder?d?|associations?|memory|source)_[a-z_]+)"', sources
+        )
     )
     assert len(names) >= 10
     operations = (BUNDLE / "docs" / "operations.md").read_text()

@@ -47,7 +47,8 @@ def test_only_a_transcoded_instance_is_handed_back() -> None:
 def test_a_refused_write_is_one_line_and_does_not_keep_the_attachment() -> None:
     events: list[Any] = []
     recorder: Any = SimpleNamespace(
-        write_started=lambda *given: events.append(given), write_ended=lambda failed=False: events.append(failed)
+        write_started=lambda *given: events.append(given),
+        write_ended=lambda failed=False, **_: events.append(failed),
     )
     callbacks = StorageCallbacks(Raising(), recorder)  # type: ignore[arg-type]
     with pytest.raises(StorageRefusedError) as caught:

@@ -1,0 +1,47 @@
+"""Names of clients as labels: a bounded number of them, and printable whatever a peer calls itself."""
+
+from typing import Final
+
+OTHER: Final = "(other)"
+"""Everybody beyond the bound."""
+UNNAMED: Final = "(none)"
+"""Whoever gave no name, or one of blanks, or came another way than over the network."""
+_LENGTH: Final = 64
+
+
+def printable(name: str) -> str:
+    r"""Return `name` without blanks at its ends, control characters as \xNN, and no longer than 64 characters."""
+    stripped = name.strip(" \0")[:_LENGTH]
+    if not stripped:
+        return UNNAMED
+    if stripped.isprintable():
+        return stripped
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in stripped)[:_LENGTH]
+
+
+class ClientNames:
+    """Gives the first `most` names a label of their own and all others one together. Not thread-safe: the recorder's lock guards it.
+
+    First come, first served, because a label that goes to another client while it is counted would be a lie; a reset frees them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._labels: dict[str, str] = {}
+
+    def label(self, name: str) -> str:
+        """Return the label to file `name` under."""
+        label = self._labels.get(name)
+        if label is not None:
+            return label
+        label = printable(name)
+        if label == UNNAMED:
+            return label
+        if len(self._labels) >= self._most:
+            return OTHER
+        self._labels[name] = label
+        return label
+
+    def clear(self) -> None:
+        """Forget all names."""
+        self._labels.clear()
