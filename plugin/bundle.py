@@ -87,6 +87,8 @@ class Bundle:
             sdk.RegisterReceivedInstanceCallback(ingest.received)
             if recorder is not None:
                 sdk.RegisterOnStoredInstanceCallback(ingest.stored)
+            if self.timing is not None and self.timing.watches_requests:
+                sdk.RegisterIncomingHttpRequestFilter(ingest.request_began)
         if any("RegisterOnChangeCallback" in part.needs for part in self.parts):
             sdk.RegisterOnChangeCallback(ChangeCallback(self._changes()))
         rest.register(sdk, self.routes())

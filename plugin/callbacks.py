@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timing import server_timing
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_POST = 2  # the SDK's HttpMethod, as callbacks get it
 _STEPS = ("scan", "decode", "encode", "verify")
 
 
@@ -109,6 +110,15 @@ class IngestCallbacks:
                 queued_ns=times.queued_ns,
                 association=times.cookie,
             )
+
+    def request_began(self, uri: str, **request: Any) -> bool:
+        """IncomingHttpRequestFilter, called before the body is read: every request is allowed, as without us."""
+        try:
+            if self._recorder is not None:
+                self._recorder.request_began(upload=uri == "/instances" and request.get("method") == _POST)
+        except Exception as error:  # noqa: BLE001 - timing never costs a request
+            logger.error("stage timing: %s", one_line(error))  # noqa: TRY400
+        return True
 
     def stored(self, instance: DicomInstance, orthanc_id: str) -> None:
         """OnStoredInstance: the index transaction is done."""

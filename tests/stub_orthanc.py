@@ -33,6 +33,7 @@ FUNCTIONS = (
     "LogError",
     "SetMetricsValue",
     "ExtendOrthancExplorer",
+    "RegisterIncomingHttpRequestFilter",
     "RegisterOnChangeCallback",
     "RegisterOnStoredInstanceCallback",
     "RegisterReceivedInstanceCallback",

@@ -14,6 +14,7 @@ HIGHEST_US: Final = 3_600_000_000
 # A histogram of 3 digits has 2 * 10**3 sub-buckets rounded up to a power of two, 2**11: values of up to 11 bits are kept
 # exactly, longer ones lose their lowest bits. Doing the same before the histogram loses nothing more, and bounds the front.
 _KEPT_BITS: Final = 11
+_EXACT_US: Final = (1 << _KEPT_BITS) - 1
 # The same for two digits: 2 * 10**2, rounded up.
 _COARSE_BITS: Final = 8
 
@@ -58,11 +59,14 @@ class Pending:
             self.clamped += 1
             duration_ns = 0 if microseconds < 0 else HIGHEST_US * 1000
             microseconds = duration_ns // 1000
-        lost_bits = microseconds.bit_length() - _KEPT_BITS
-        key = microseconds if lost_bits <= 0 else microseconds >> lost_bits << lost_bits
-        self.counts[key] = self.counts.get(key, 0) + 1
+        if microseconds > _EXACT_US:
+            lost_bits = microseconds.bit_length() - _KEPT_BITS
+            microseconds = microseconds >> lost_bits << lost_bits
+        counts = self.counts
+        counts[microseconds] = counts.get(microseconds, 0) + 1
         self.sum_ns += duration_ns
-        self.max_ns = max(self.max_ns, duration_ns)
+        if duration_ns > self.max_ns:  # noqa: PLR1730 - called a dozen times an instance, and max() costs as much as all the rest
+            self.max_ns = duration_ns
 
 
 class Counts:

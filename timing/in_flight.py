@@ -1,8 +1,13 @@
 """One instance between the callback that received it and the end of its index transaction."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from . import stages
+
+_TRANSCODING_STEPS: Final = {
+    step.name: f"{step.stage}.{step.name}" for step in stages.STEPS if step.stage == stages.TRANSCODE
+}
 
 
 class InFlight:
@@ -121,17 +126,18 @@ class InFlight:
         steps: list[tuple[str, int]] = []
         for stage, duration_ns in parts:
             if stage == stages.TRANSCODE and self.steps:
-                known = [(f"{stage}.{name}", step_ns) for name, step_ns in self.steps.items() if step_ns]
-                steps += _with_the_rest(known, f"{stage}.other", duration_ns)
+                known = [(_TRANSCODING_STEPS[name], step_ns) for name, step_ns in self.steps.items() if step_ns]
+                steps += _with_the_rest(known, "transcode.other", duration_ns)
             elif stage == stages.WRITE and self.sync_ns is not None:
-                known = [(f"{stage}.file", self.writing_ns - self.sync_ns), (f"{stage}.sync", self.sync_ns)]
-                steps += _with_the_rest(known, f"{stage}.between", duration_ns)
+                known = [("write.file", self.writing_ns - self.sync_ns), ("write.sync", self.sync_ns)]
+                steps += _with_the_rest(known, "write.between", duration_ns)
         return steps
 
 
 def _with_the_rest(known: list[tuple[str, int]], rest: str, whole_ns: int) -> list[tuple[str, int]]:
     """Return the steps and what is left of the whole; nothing where they cannot be right."""
-    left_ns = whole_ns - sum([step_ns for _, step_ns in known])
-    if left_ns < 0 or any(step_ns < 0 for _, step_ns in known):
+    durations = [step_ns for _, step_ns in known]
+    left_ns = whole_ns - sum(durations)
+    if left_ns < 0 or (durations and min(durations) < 0):
         return []
     return [*known, (rest, left_ns)]

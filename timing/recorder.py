@@ -64,6 +64,7 @@ class Recorder:
         self._fold_lock = Lock()
         self._in_flight: dict[int, InFlight] = {}  # oldest first
         self._last_commits: dict[int, int] = {}  # by association, oldest first; between a commit and the next instance
+        self._uploads: dict[int, int] = {}  # when the request that a thread is serving began; one entry a thread
         self._last_event_ns = clock()
         ring = SlowestRing(settings.slowest, settings.slowest_minutes * 60_000_000_000)
         self._totals = Totals(ring, ClientNames(settings.max_clients))
@@ -73,6 +74,17 @@ class Recorder:
         self._since = self._wall_clock()
         self._since_ns = self._clock()
         self._history = History(self._since_ns)
+
+    def request_began(self, *, upload: bool) -> None:
+        """Note that this thread begins to serve an HTTP request, whose body has not been read yet.
+
+        The first instance that arrives on the thread is told to have been received since then; of the others of a ZIP nothing is known.
+        """
+        ident = get_ident()
+        if not upload:
+            self._uploads.pop(ident, None)
+        elif ident in self._uploads or len(self._uploads) < MAX_IN_FLIGHT:
+            self._uploads[ident] = self._clock()
 
     def received(
         self,
@@ -100,6 +112,9 @@ class Recorder:
         instance.waited_ns = waited_ns
         instance.receiving_ns = receiving_ns
         instance.queued_ns = queued_ns
+        if protocol == stages.HTTP and self._uploads:
+            began_ns = self._uploads.pop(get_ident(), None)
+            instance.receiving_ns = None if began_ns is None else now_ns - began_ns
         if association is not None:
             instance.association = association
             self._tell_response(instance, now_ns)
@@ -112,10 +127,9 @@ class Recorder:
         """
         assert instance.association is not None
         committed_ns = self._last_commits.pop(instance.association, None)
-        known = (instance.waited_ns, instance.receiving_ns, instance.queued_ns)
-        if committed_ns is None or None in known:
+        waited_ns, receiving_ns, queued_ns = instance.waited_ns, instance.receiving_ns, instance.queued_ns
+        if committed_ns is None or waited_ns is None or receiving_ns is None or queued_ns is None:
             return
-        waited_ns, receiving_ns, queued_ns = (duration_ns or 0 for duration_ns in known)
         whole_ns = now_ns - committed_ns - receiving_ns - queued_ns
         if whole_ns < 0:
             return

@@ -47,7 +47,7 @@ STAGES: Final = (
         RECEIVE,
         "first byte of the data set",
         "last byte of the data set",
-        "receiving the data set; only with an association watcher",
+        "receiving the data set; over HTTP from the request's headers to the callback; only where it is watched",
     ),
     Stage(
         QUEUE,

@@ -38,6 +38,9 @@ def protocol_table(protocol: ProtocolSnapshot) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for stage in protocol.stages:
         table.add_row(*_row(stage), style="bold" if stage.stage == TOTAL else None)
+        for step in stage.steps:
+            name, *cells = _row(step)
+            table.add_row(f"  {name}", *cells, style="dim")
     return table
 
 

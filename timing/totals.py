@@ -76,9 +76,12 @@ class Totals:
         instance.client = self._names.label(instance.client)
         row = self._row(instance)
         steps = instance.split_steps(parts)
-        for stage, duration_ns in (*parts, *steps):
-            _record(row, stage, duration_ns)
-        _record(row, stages.TOTAL, sum([duration_ns for _, duration_ns in parts]))
+        total_ns = sum([duration_ns for _, duration_ns in parts])
+        for stage, duration_ns in (*parts, *steps, (stages.TOTAL, total_ns)):
+            pending = row.get(stage)
+            if pending is None:
+                pending = row[stage] = Pending()
+            pending.add(duration_ns)
         work_ns = work_of(parts)
         finished = Finished(now_ns, finished_at, orthanc_id, instance, parts, steps)
         if self.slowest.accepts(work_ns, now_ns):
@@ -111,10 +114,3 @@ class Totals:
         tally.instances += 1
         tally.size_bytes += instance.size_bytes
         return row
-
-
-def _record(row: dict[str, Pending], stage: str, duration_ns: int) -> None:
-    pending = row.get(stage)
-    if pending is None:
-        pending = row[stage] = Pending()
-    pending.add(duration_ns)

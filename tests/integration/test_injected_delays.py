@@ -6,6 +6,7 @@ The delay is far longer than what a busy machine adds by itself, and medians are
 from __future__ import annotations
 
 import io
+import socket
 import statistics
 import struct
 import time
@@ -269,3 +270,29 @@ def test_every_instance_is_counted_once_whatever_becomes_of_it(
         found = [http["duplicates"], http["unfinished"] + snapshot["in_flight"], http["failed_writes"]]
         assert found == others
         assert (snapshot["out_of_order"], snapshot["stray_writes"], snapshot["clamped"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("watched_requests", [True, False], ids=["HttpRequestFilter", "without it"])
+def test_a_slow_upload_is_in_receive_where_requests_are_watched_and_in_nothing_where_not(
+    make_server: ServerFactory, small_study: list[Path], watched_requests: bool
+) -> None:
+    sections = ALL_SECTIONS | {"StageTiming": {"HttpRequestFilter": watched_requests}}
+    with make_server(sections) as server:
+        for path in small_study[:COUNT]:
+            body = path.read_bytes()
+            with socket.create_connection(("127.0.0.1", server.http_port), timeout=60) as connection:
+                connection.sendall(b"POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+                connection.sendall(body[:1000])
+                time.sleep(DELAY_MS / 1e3)
+                connection.sendall(body[1000:])
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        found = medians(server, "http")
+        slow = {name for name, milliseconds in found.items() if milliseconds >= DELAY_MS * 0.9}
+        assert slow == ({"receive", "total"} if watched_requests else set())
+        assert ("older than 4.1" in server.log_text()) is (watched_requests and not leak_free(server))
+
+
+def leak_free(server: OrthancProcess) -> bool:
+    """Whether the Python plugin is 4.1 or later, as Orthanc tells its version."""
+    version = server.json("GET", "/plugins/python")["Version"]
+    return not version[0].isdigit() or tuple(map(int, version.split("."))) >= (4, 1)

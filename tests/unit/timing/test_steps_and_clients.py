@@ -196,3 +196,23 @@ def test_idle_is_the_time_since_the_last_commit_and_never_while_one_is_in_flight
     recorder.received("http", 1)
     clock.wait_ms(2500)
     assert recorder.idle_seconds() == 0
+
+
+def test_an_upload_s_first_instance_knows_when_its_request_began_and_no_other_does(
+    recorder: Recorder, clock: Clock
+) -> None:
+    seen = []
+    recorder.request_began(upload=True)
+    clock.wait_ms(30)
+    for _ in range(2):  # a ZIP of two
+        recorder.received("http", 10)
+        recorder.transcoded()
+        clock.wait_ms(1)
+        finished = recorder.committed()
+        assert finished is not None
+        seen.append({name: duration_ns / MS for name, duration_ns in finished.parts})
+    recorder.request_began(upload=True)  # refused before the callback; then a request that is no upload, then a job
+    recorder.request_began(upload=False)
+    store(recorder, clock)
+    assert seen == [{"receive": 30, "transcode": 0, "store": 1}, {"transcode": 0, "store": 1}]
+    assert {row.stage: row.count for row in only(recorder).stages}["receive"] == 1
