@@ -44,7 +44,7 @@ bench-deletion: setup-dev  ## DELETE, draining and ingest beside them, against n
 	@.venv/bin/python -m bench deletion $(BENCH_ARGUMENTS)
 
 bench-memory: setup-dev  ## resident memory after 50 uploads of 50 MB at once: MallocArenaMax and malloc_trim (about 2 minutes)
-	@.venv/bin/python -m bench.memory $(BENCH_ARGUMENTS)
+	@.venv/bin/python -m bench memory $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
