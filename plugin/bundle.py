@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
+from transcoder import PendingProofs, Transcoder
+
 from . import __version__, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
 from .config import Configuration, ConfigurationError
@@ -42,7 +44,11 @@ class Bundle:
         self._token = ""
         self._check_sdk((DeletionPart, TranscodingPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
-        self.transcoding = TranscodingPart(configuration.ingest_transcoder) if configuration.ingest_transcoder else None
+        # Where the storage area is ours too, it asks for the verdict before an instance counts as stored.
+        self.proofs = PendingProofs() if configuration.deferred_delete else None
+        self.transcoding = (
+            TranscodingPart(configuration.ingest_transcoder, self.proofs) if configuration.ingest_transcoder else None
+        )
         self.associations = (
             AssociationsPart(sdk, configuration, self.loopback) if configuration.dicom_associations else None
         )
@@ -55,9 +61,10 @@ class Bundle:
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
         """Whether `stored` is what our own transcoder, which proves each image, makes of `original`."""
         settings = self.configuration.ingest_transcoder
-        if self.transcoding is None or settings is None or not settings.verify:
+        if settings is None or not settings.verify:
             return False
-        return self.transcoding.transcoder.transcode(original, "http").dicom == stored
+        # One of its own, which proves at once: nobody would ask for a verdict here, and these are no arrivals to be counted.
+        return Transcoder(settings).transcode(original, "http").dicom == stored
 
     @property
     def parts(self) -> list[Part]:
@@ -78,7 +85,7 @@ class Bundle:
         recorder = self.timing.recorder if self.timing else None
         transcoder = self.transcoding.transcoder if self.transcoding else None
         if self.deletion is not None:
-            storage = StorageCallbacks(self.deletion.deferred_delete.area, recorder)
+            storage = StorageCallbacks(self.deletion.deferred_delete.area, recorder, self.proofs)
             sdk.RegisterStorageArea(storage.create, storage.read, storage.remove)
         if transcoder is not None or recorder is not None:
             tuner = self.associations.tuner if self.associations else None

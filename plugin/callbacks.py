@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deferred_delete import DeferredStorageArea
     from timing import Recorder
     from timing.slowest import Finished
-    from transcoder import Outcome, Transcoder
+    from transcoder import Outcome, PendingProofs, Transcoder
 
 logger = logging.getLogger(__name__)
 
@@ -164,11 +164,15 @@ class StorageCallbacks:
     Args:
         area: where attachments are kept and deletions queued.
         recorder: None where timing is off.
+        proofs: of what the transcoder has handed back and not yet verified; None where there is no transcoder.
     """
 
-    def __init__(self, area: DeferredStorageArea, recorder: Recorder | None) -> None:
+    def __init__(
+        self, area: DeferredStorageArea, recorder: Recorder | None, proofs: PendingProofs | None = None
+    ) -> None:
         self._area = area
         self._recorder = recorder
+        self._proofs = proofs
 
     def create(self, attachment_uuid: str, content_type: int, content: bytes) -> None:
         """Stores one attachment, on the instance's thread.
@@ -186,14 +190,27 @@ class StorageCallbacks:
         recorder = self._recorder
         if recorder is not None:
             recorder.write_started(len(content), attachment_uuid)
+        sync_ns: int | None = None
         try:
             sync_ns = self._area.create(attachment_uuid, content_type, content)
+            failure = self._unproven(attachment_uuid, content_type)
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
-            if recorder is not None:
-                recorder.write_ended(failed=True)
-            return one_line(error)
+            failure = one_line(error)
         if recorder is not None:
-            recorder.write_ended(sync_ns=sync_ns)
+            recorder.write_ended(failed=bool(failure), sync_ns=sync_ns)
+        return failure
+
+    def _unproven(self, attachment_uuid: str, content_type: int) -> str:
+        """One line if what was just written is not what was received, else empty.
+
+        After the write and not before it, so that the proof and the disk take their time together. Until `create` returns, the core
+        has no row for the attachment, so that nobody can ask for it; and if we die here it is a file without a row, like any
+        other that a crash leaves behind.
+        """
+        failure = self._proofs.settle() if self._proofs is not None else ""
+        if failure:
+            self._area.remove(attachment_uuid, content_type)
+            return f"transcoded pixels differ from those received: {failure}"
         return ""
 
     def read(self, attachment_uuid: str, content_type: int) -> bytes:

@@ -7,7 +7,8 @@ of the server it runs in.
 
 from .counters import CounterRow
 from .outcome import Outcome, Reason
+from .pending import PendingProofs
 from .settings import Rule, Settings, check
 from .transcoder import Transcoder
 
-__all__ = ["CounterRow", "Outcome", "Reason", "Rule", "Settings", "Transcoder", "check"]
+__all__ = ["CounterRow", "Outcome", "PendingProofs", "Reason", "Rule", "Settings", "Transcoder", "check"]

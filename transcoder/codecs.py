@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from . import lossless_jpeg
 from .binding import own_libraries_first
 from .pixels import Layout, Samples
 from .syntaxes import Target
@@ -29,12 +30,12 @@ class Codec(ABC):
 
 
 class JpegLossless(Codec):
-    """JPEG lossless, process 14 selection value 1 (.70, PS3.5 A.4.1 and 10.2), by libjpeg-turbo.
+    """JPEG lossless, process 14 selection value 1 (.70, PS3.5 A.4.1 and 10.2): `lossless_jpeg` encodes, libjpeg-turbo decodes.
 
     Unsigned samples are written with Bits Stored as precision. Streams have no sign: with precision 12 DCMTK gives signed
     pixels back with their four sign bits zeroed, with precision 16 (what DCMTK's and GDCM's own encoders write, whatever
     Bits Stored is) all readers give all 16 bits. So signed samples are written as they lie in their container.
-    libjpeg-turbo wants at least 9 bits in 16-bit samples and 2 in 8-bit ones.
+    Decoders size their samples by the precision: at least 9 bits in 16-bit samples, and 2 in 8-bit ones.
     """
 
     def __init__(self) -> None:
@@ -42,14 +43,14 @@ class JpegLossless(Codec):
 
         with own_libraries_first():
             # Loaded on first access.
-            self._encode, self._decode = imagecodecs.jpeg8_encode, imagecodecs.jpeg8_decode
+            self._decode = imagecodecs.jpeg8_decode
 
     def encode(self, frame: Samples, layout: Layout) -> bytes:
         """See the class; colour goes in as it is (an Adobe marker says: no transform)."""
         narrowest = 2 if layout.bits_allocated == 8 else 9
         exact = not layout.signed and layout.bits_stored >= narrowest
         precision = layout.bits_stored if exact else layout.bits_allocated
-        return bytes(self._encode(frame, lossless=True, predictor=1, bitspersample=precision))
+        return lossless_jpeg.encode(frame, precision)
 
     def decode(self, stream: bytes, layout: Layout) -> Any:
         """See the base class."""

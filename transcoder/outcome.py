@@ -44,11 +44,19 @@ class Reason(StrEnum):
     NOT_SMALLER = "kept: not smaller"
     VERIFICATION_FAILED = "kept: verification failed"
     ENCODER_REFUSED = "kept: encoder refused"
+    REFUSED = "refused: verification failed"
     ERROR = "kept: error"
 
 
 WORTH_A_WARNING = frozenset(
-    {Reason.VERIFICATION_FAILED, Reason.ENCODER_REFUSED, Reason.CONVERSION, Reason.TOO_DEEP, Reason.ERROR}
+    {
+        Reason.VERIFICATION_FAILED,
+        Reason.REFUSED,
+        Reason.ENCODER_REFUSED,
+        Reason.CONVERSION,
+        Reason.TOO_DEEP,
+        Reason.ERROR,
+    }
 )
 """Reasons that should not happen with good files and good codecs, so an operator should hear of them."""
 
@@ -78,7 +86,7 @@ class Outcome:
         bytes_out: size of the file to be stored; in a dry run, the size it would have had.
         scan_ns: reading the header, and making it explicit little endian where it was not.
         encode_ns: checking and encoding pixels, and building the new file.
-        verify_ns: decoding and comparing.
+        verify_ns: decoding and comparing; 0 where that is done after the callback.
     """
 
     transcoded: bool

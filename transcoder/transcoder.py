@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from . import codecs
 from .complaints import Complaints
 from .counters import CounterRow, Counters
-from .encode import encode_frames, one_line
+from .crew import Crew
+from .encode import Frames, encode_frames, one_line, proof_tasks
 from .filemeta import FileMeta, read_file_meta
 from .header import Header
 from .normalise import as_explicit, open_data_set
 from .outcome import WORTH_A_WARNING, KeptError, Outcome, Reason
+from .pending import PendingProofs, Proof
 from .pixels import Layout, layout_of, require_pixel_data
 from .policy import Decision, Policy, facts_of
 from .settings import SECTION, Settings
@@ -34,6 +36,7 @@ class _Progress:
     scan_ns: int = 0
     encode_ns: int = 0
     verify_ns: int = 0
+    proof: Proof | None = None
 
     def outcome(self, reason: Reason, detail: str, dicom: bytes | None = None) -> Outcome:
         return Outcome(
@@ -65,14 +68,23 @@ class _Image:
 class Transcoder:
     """Transcodes DICOM files by a policy. Thread safe: apart from counters it holds nothing that changes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pending: PendingProofs | None = None) -> None:
         """Build the policy and load a codec for every target it may ask for.
+
+        Args:
+            settings: what to do.
+            pending: given where somebody asks for the verdict on each thread before an instance counts as stored
+                (`PendingProofs.settle`): decoding and comparing is then left to run beside what follows. None: it is done
+                before `transcode` returns.
 
         Raises:
             ValueError: settings that make no sense, see `settings.check`.
             RuntimeError: a codec is missing or does not work, in one line.
         """
         self._settings = settings
+        self._pending = pending
+        self._crew = Crew()
+        self._distrusted: set[Target] = set()
         self._policy = Policy(settings)
         self._counters = Counters()
         self._complaints = Complaints(_log)
@@ -94,17 +106,48 @@ class Transcoder:
         """
         started = time.perf_counter_ns()
         progress = _Progress(len(dicom))
+        if self._pending is not None:
+            self._pending.forget()  # of an instance that this thread received before and that was never stored
         try:
             outcome = self._transcode(dicom, origin, progress)
         except KeptError as kept:
             outcome = progress.outcome(kept.reason, kept.detail)
         except Exception as error:  # noqa: BLE001 - MemoryError and RecursionError too: no failure here may refuse an instance
             outcome = progress.outcome(Reason.ERROR, one_line(error))
-        self._counters.add(outcome, time.perf_counter_ns() - started)
+        elapsed_ns = time.perf_counter_ns() - started
+        if outcome.transcoded and progress.proof is not None and self._pending is not None:
+            self._prove_later(self._pending, progress.proof, outcome, elapsed_ns)
+        else:
+            self._conclude(outcome, elapsed_ns)
+        return outcome
+
+    def close(self, deadline_s: float = 5.0) -> None:
+        """End the helper threads. `transcode` goes on to work, without them."""
+        self._crew.stop(deadline_s)
+
+    def _conclude(self, outcome: Outcome, elapsed_ns: int) -> None:
+        self._counters.add(outcome, elapsed_ns)
         if outcome.reason in WORTH_A_WARNING:
             kind = f"{outcome.reason} {outcome.detail}" if outcome.reason is Reason.ERROR else str(outcome.reason)
             self._complaints.warn(kind, f"Ingest transcoding: {outcome.reason}: {outcome.detail}")
-        return outcome
+
+    def _prove_later(self, pending: PendingProofs, proof: Proof, outcome: Outcome, elapsed_ns: int) -> None:
+        """Count the instance only when it is proven, since only then is it known what became of it."""
+        summary = replace(outcome, dicom=None)
+
+        def conclude(verify_ns: int, failure: str) -> None:
+            proven = replace(summary, verify_ns=verify_ns)
+            if failure:
+                self._distrusted.add(Target(outcome.target_syntax))
+                proven = replace(
+                    proven, transcoded=False, reason=Reason.REFUSED, detail=failure, bytes_out=outcome.bytes_in
+                )
+            self._conclude(proven, elapsed_ns + verify_ns)
+
+        proof.conclude = conclude
+        pending.expect(proof)
+        for task in proof.tasks:
+            self._crew.help_with(task)
 
     def counters(self) -> tuple[CounterRow, ...]:
         """A snapshot of the totals by rule and reason."""
@@ -158,12 +201,19 @@ class Transcoder:
         return self._policy.decide(facts)
 
     def _encode(self, received: memoryview, image: _Image, progress: _Progress) -> bytes:
-        encoded = encode_frames(
-            image.header,
-            image.layout,
-            self._codecs[image.target],
-            verify=self._settings.verify,
-            byte_limit=len(received),
-        )
+        frames = Frames(image.header, image.layout, self._codecs[image.target])
+        later = self._may_prove_later(image.target, len(received))
+        verify = self._settings.verify and not later
+        encoded = encode_frames(frames, self._crew, verify=verify, byte_limit=len(received))
         progress.verify_ns = encoded.verify_ns
-        return splice(received, image.meta, image.header, encoded.fragments, image.target)
+        new = splice(received, image.meta, image.header, encoded.fragments, image.target)
+        if later:
+            progress.proof = Proof(proof_tasks(frames, encoded.fragments), len(received))
+        return new
+
+    def _may_prove_later(self, target: Target, size_bytes: int) -> bool:
+        """Whether the verdict may wait. Not for a target whose codec has failed: then originals are kept instead of refused."""
+        settings, pending = self._settings, self._pending
+        if pending is None or not settings.verify or settings.dry_run or target in self._distrusted:
+            return False
+        return pending.has_room(size_bytes)

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from timing import Metric
-from transcoder import CounterRow, Transcoder
+from transcoder import CounterRow, PendingProofs, Transcoder
 from transcoder.settings import Settings
 
 from .. import rest
 from .part import PREFIX, Part
+
+STOP_DEADLINE_S = 5.0
 
 
 class TranscodingPart(Part):
     """Lossless compression of instances as they arrive."""
 
     section = "IngestTranscoder"
-    needs = ("RegisterReceivedInstanceCallback", "RegisterRestCallback")
+    needs = ("RegisterReceivedInstanceCallback", "RegisterOnChangeCallback", "RegisterRestCallback")
 
-    def __init__(self, settings: Settings) -> None:
-        self.transcoder = Transcoder(settings)
+    def __init__(self, settings: Settings, proofs: PendingProofs | None) -> None:
+        """With ``proofs`` the storage area is ours: it waits for the verdict, and verification needs not hold up the callback."""
+        self.proofs = proofs
+        self.transcoder = Transcoder(settings, proofs)
+
+    def stopped(self) -> None:
+        """Ends the transcoder's helper threads."""
+        self.transcoder.close(STOP_DEADLINE_S)
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """Outcomes by rule and reason."""

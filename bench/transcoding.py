@@ -1,0 +1,262 @@
+"""Transcoding on ingest against Orthanc's own: `python -m bench.transcoding`, or `make bench-transcoding`.
+
+Every cell is a fresh Orthanc on an empty storage folder that one study is sent to. Variants take turns within a round, so that what else
+the machine does falls on all. C-STORE is measured with DicomAssociations on for native Orthanc too: stalls of 40 ms would
+otherwise hide what transcoding takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness import phantom
+from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
+
+from .ingest import JPEG_LOSSLESS, by_http, by_storescu, machine, usage
+from .volumes import CRANIUM, real_ct
+
+GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
+STORAGE: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 3600}}
+WATCH: dict[str, Any] = {"DicomAssociations": {}}
+NATIVE = "native .70, DCMTK"
+NATIVE_GDCM = "native .70, GDCM"
+UNTOUCHED = "native, no transcoding"
+TARGETS = {
+    ".70": "JPEGLosslessSV1",
+    ".80": "JPEGLSLossless",
+    ".90": "JPEG2000Lossless",
+    ".201": "HTJ2KLossless",
+    "RLE": "RLELossless",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One cell of one round."""
+
+    study: str
+    variant: str
+    sender: str
+    clients: int
+    per_second: float
+    ratio: float  # received bytes to bytes on disk, headers that Orthanc stores twice included
+    cpu_ms_per_instance: float  # of the whole server, while sending
+    peak_mb: float
+
+
+def sections(variant: str, sender: str) -> tuple[bool, dict[str, Any]]:
+    """Whether a cell loads the bundle, and what it adds to the configuration.
+
+    Ours are named by their target: `.70` has IngestTranscoder and DeferredDelete, whose storage area lets verification go on beside the
+    write; `.70 alone` has IngestTranscoder and Orthanc's own storage area.
+    """
+    watch = WATCH if sender == "storescu" else {}
+    if variant == UNTOUCHED:
+        return bool(watch), watch
+    if variant in {NATIVE, NATIVE_GDCM}:
+        return bool(watch), watch | {"IngestTranscoding": JPEG_LOSSLESS}
+    target = TARGETS[variant.removesuffix(" alone")]
+    storage = {} if variant.endswith(" alone") else STORAGE
+    return True, watch | storage | {"IngestTranscoder": {"Default": target}}
+
+
+def configuration(variant: str, sender: str, place: Path) -> dict[str, Any]:
+    """What one cell's server is started with."""
+    bundle, added = sections(variant, sender)
+    document = base_configuration(place, bundle=bundle) | added
+    if variant == NATIVE_GDCM:
+        # Orthanc asks a plugin that transcodes before its own DCMTK. Throttling is the number of threads in GDCM; 4 is Debian's.
+        document["Plugins"] = [*document.get("Plugins", []), str(GDCM_PLUGIN)]
+        document["Gdcm"] = {"Enable": True, "RestrictTransferSyntaxes": [JPEG_LOSSLESS], "Throttling": 4}
+    return document
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be measured once."""
+
+    study: str
+    variant: str
+    sender: str
+    clients: int
+
+    @property
+    def name(self) -> str:
+        """For progress and failures."""
+        return f"{self.study}, {self.sender} x{self.clients}, {self.variant}"
+
+
+def measure(cell: Cell, paths: list[Path], folder: Path) -> Sample:
+    """One cell.
+
+    Raises:
+        OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
+    """
+    place = Path(tempfile.mkdtemp(dir=folder))
+    send = (by_http if cell.sender == "HTTP" else by_storescu)(cell.clients)
+    try:
+        with OrthancProcess(place, configuration(cell.variant, cell.sender, place), graceful=False) as server:
+            before = usage(server)[0]
+            began = time.monotonic()
+            send(server, paths)
+            seconds = time.monotonic() - began
+            cpu_seconds, peak_mb = usage(server)
+            held = server.json("GET", "/statistics")
+            if held["CountInstances"] != len(paths):
+                raise OrthancError(f"{held['CountInstances']} of {len(paths)} instances are stored")
+            _check_syntax(server, cell.variant)
+            size = sum(path.stat().st_size for path in paths)
+            return Sample(
+                cell.study,
+                cell.variant,
+                cell.sender,
+                cell.clients,
+                len(paths) / seconds,
+                size / int(held["TotalDiskSize"]),
+                (cpu_seconds - before) * 1000 / len(paths),
+                peak_mb,
+            )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _check_syntax(server: OrthancProcess, variant: str) -> None:
+    """A variant that quietly kept originals would be the fastest of all."""
+    first = server.json("GET", "/instances?since=0&limit=1")[0]
+    found = server.request("GET", f"/instances/{first}/metadata/TransferSyntax").data.decode()
+    compressed = not found.startswith("1.2.840.10008.1.2.1")
+    if compressed == (variant == UNTOUCHED):
+        raise OrthancError(f"instances are stored as {found}")
+
+
+def table(samples: list[Sample], study: str) -> str:
+    """Markdown for one study: instances/s with the ratio to native .70 by DCMTK in the same column, and what it took."""
+    own = [one for one in samples if one.study == study]
+    columns = sorted({(one.sender, one.clients) for one in own})
+
+    def median(variant: str, column: tuple[str, int] | None, field: str) -> float | None:
+        values = [
+            getattr(one, field)
+            for one in own
+            if one.variant == variant and column in {None, (one.sender, one.clients)}
+        ]
+        return statistics.median(values) if values else None
+
+    heads = [f"{sender} x{clients}" for sender, clients in columns]
+    lines = [
+        f"| instances/s (ratio to {NATIVE}) | {' | '.join(heads)} | compression | CPU ms/instance | peak memory, MB |",
+        "|---" + "|--:" * (len(columns) + 3) + "|",
+    ]
+    for variant in dict.fromkeys(one.variant for one in own):
+        cells = []
+        for column in columns:
+            rate, native = median(variant, column, "per_second"), median(NATIVE, column, "per_second")
+            cells.append("failed" if rate is None else f"{rate:.0f}" + (f" ({rate / native:.2f})" if native else ""))
+        ratio, cpu, peak = (median(variant, None, field) for field in ("ratio", "cpu_ms_per_instance", "peak_mb"))
+        cells.append(f"{ratio:.2f} | {cpu:.1f} | {peak:.0f}")
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.transcoding", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--slices", type=int, default=phantom.SLICES, help="of the phantom")
+    parser.add_argument("--side", type=int, default=phantom.SIDE, help="rows and columns of the phantom")
+    parser.add_argument("--studies", nargs="+", choices=("phantom", "real CT"), default=["phantom", "real CT"])
+    parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=[".70", ".80", ".201"])
+    parser.add_argument("--senders", nargs="+", choices=("HTTP", "storescu"), default=["HTTP", "storescu"])
+    parser.add_argument("--clients", nargs="+", type=int, default=[1, 4, 8, 16])
+    parser.add_argument("--alone", action="store_true", help="also each target without DeferredDelete")
+    parser.add_argument("--untouched", action="store_true", help="also native Orthanc without any transcoding")
+    parser.add_argument("--quick", action="store_true", help="a first impression: 100 slices, one and four clients")
+    parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="where studies, servers and results go")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.slices, arguments.clients = min(arguments.slices, 100), [1, 4]
+    return arguments
+
+
+def variants(arguments: argparse.Namespace, console: Console) -> list[str]:
+    """What is compared, native Orthanc first."""
+    chosen = [UNTOUCHED] if arguments.untouched else []
+    chosen.append(NATIVE)
+    if GDCM_PLUGIN.exists():
+        chosen.append(NATIVE_GDCM)
+    else:
+        console.print(f"{GDCM_PLUGIN} is missing (Debian's orthanc-gdcm): native transcoding by DCMTK only")
+    for target in arguments.targets:
+        chosen += [target, f"{target} alone"] if arguments.alone else [target]
+    return chosen
+
+
+def studies(arguments: argparse.Namespace, console: Console) -> dict[str, tuple[str, list[Path]]]:
+    """Name, what it is, and its files."""
+    found: dict[str, tuple[str, list[Path]]] = {}
+    if "phantom" in arguments.studies:
+        paths = phantom.make_study(arguments.folder / "phantom", slices=arguments.slices, side=arguments.side)
+        found["phantom"] = (
+            f"{len(paths)} slices of a synthetic CT phantom, {arguments.side} x {arguments.side}, 12 bits",
+            paths,
+        )
+    if "real CT" in arguments.studies and CRANIUM.exists():
+        paths = real_ct(arguments.folder / "real-ct")
+        found["real CT"] = (f"a real head CT, {len(paths)} slices of 256 x 256, 12 bits (InVesalius' Cranium)", paths)
+    elif "real CT" in arguments.studies:
+        console.print(f"{CRANIUM} is missing (Debian's invesalius-examples): no real CT")
+    return found
+
+
+def main() -> int:
+    """Measures and prints; 1 if a cell failed."""
+    arguments = parse()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    sent = studies(arguments, console)
+    cells = [
+        Cell(study, variant, sender, clients)
+        for _, study, sender, clients, variant in itertools.product(
+            range(arguments.rounds), sent, arguments.senders, arguments.clients, variants(arguments, console)
+        )
+        # The real CT says how images compress; how clients scale, the phantom has said.
+        if study == "phantom" or clients in {1, 4}
+    ]
+    samples: list[Sample] = []
+    failures: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("bench", total=len(cells))
+        for cell in cells:
+            progress.update(task, description=cell.name)
+            try:
+                samples.append(measure(cell, sent[cell.study][1], arguments.folder))
+            except OrthancError as error:
+                failures.append(f"{cell.name}: {error}")
+            progress.advance(task)
+    parts = [f"{machine()}; medians of {arguments.rounds} rounds\n"]
+    for study, (text, paths) in sent.items():
+        size_mb = sum(path.stat().st_size for path in paths) / 1e6
+        parts.append(f"{text}, {size_mb:.0f} MB:\n\n{table(samples, study)}")
+    report = "\n".join(parts) + "".join(f"\nfailed: {line}" for line in failures)
+    (arguments.folder / "transcoding.json").write_text(json.dumps([asdict(one) for one in samples], indent=1))
+    (arguments.folder / "transcoding.md").write_text(report)
+    console.print(report, markup=False, highlight=False, soft_wrap=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

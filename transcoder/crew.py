@@ -1,0 +1,100 @@
+"""A few threads that help: a task is done by whoever comes first, one of them or the thread that needs its result."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+# Codecs scale to a few cores, and the thread that asks works too.
+_MOST_HELPERS = 7
+
+
+class Task(Generic[T]):
+    """A piece of work that is done once, by the first thread that claims it."""
+
+    __slots__ = ("_claim", "_done", "_error", "_result", "_work")
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work: Callable[[], T] | None = work
+        self._claim = threading.Lock()
+        self._done = threading.Event()
+        self._result: T | None = None
+        self._error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the work is over, and what it held let go."""
+        return self._done.is_set()
+
+    def run_unless_claimed(self) -> None:
+        """Does the work here, unless another thread does it or has done it."""
+        if not self._claim.acquire(blocking=False):
+            return
+        work, self._work = self._work, None  # what it holds, an instance's pixels, is let go with it
+        assert work is not None
+        try:
+            self._result = work()
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            self._error = error.with_traceback(None)  # whose frames would hold this task, and the work
+        finally:
+            self._done.set()
+
+    def result(self) -> T:
+        """The work's result; does it here if nobody has begun. Raises what the work raised."""
+        self.run_unless_claimed()
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+
+class Crew:
+    """Helper threads, made when they are first needed, one fewer than there are cores.
+
+    Nothing depends on them: without any, or after `stop`, each task is done by the thread that asks for its result.
+    """
+
+    def __init__(self, helpers: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.helpers = min(max(1, cores - 1), _MOST_HELPERS) if helpers is None else helpers
+        self._tasks: queue.SimpleQueue[Task[object] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+
+    def help_with(self, task: Task[T]) -> Task[T]:
+        """Lets a helper do the task if one is free before its result is asked for."""
+        with self._lock:
+            if self._stopped or not self.helpers:
+                return task
+            if not self._threads:
+                self._threads = [
+                    threading.Thread(target=self._help, name=f"transcoder-{number}", daemon=True)
+                    for number in range(self.helpers)
+                ]
+                for thread in self._threads:
+                    thread.start()
+        self._tasks.put(task)  # type: ignore[arg-type]
+        return task
+
+    def stop(self, deadline_s: float) -> None:
+        """Ends the helpers after what they do now. Tasks that nobody has begun are left to those who ask."""
+        with self._lock:
+            self._stopped = True
+            threads, self._threads = self._threads, []
+        for _ in threads:
+            self._tasks.put(None)
+        ends = time.monotonic() + deadline_s
+        for thread in threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _help(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task.run_unless_claimed()
+            del task  # while this thread waits for the next

@@ -1,0 +1,82 @@
+"""Proofs that are not done yet when an instance is handed back, and are before it is stored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from .crew import Task
+from .encode import one_line
+from .outcome import KeptError
+
+# Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed back.
+_MOST_BYTES = 256 << 20
+
+
+def _nobody(_verify_ns: int, _failure: str) -> None:
+    """Nobody wants to know."""
+
+
+class Proof:
+    """The proof that one instance's new frames decode to the pixels received."""
+
+    def __init__(self, tasks: Sequence[Task[int]], size_bytes: int) -> None:
+        self.tasks = tasks
+        self.size_bytes = size_bytes
+        self.conclude: Callable[[int, str], None] = _nobody
+
+    @property
+    def done(self) -> bool:
+        """Whether the instance is not held any longer."""
+        return all(task.done for task in self.tasks)
+
+    def verdict(self) -> str:
+        """Empty when proven, else one line. Does here what no helper has begun, and waits for the rest."""
+        verify_ns = 0
+        failure = ""
+        for task in self.tasks:
+            try:
+                verify_ns += task.result()
+            except KeptError as error:
+                failure = failure or error.detail
+            except Exception as error:  # noqa: BLE001 - whatever it was, nothing is proven
+                failure = failure or one_line(error)
+        self.conclude(verify_ns, failure)
+        return failure
+
+
+class PendingProofs:
+    """At most one proof for each thread. Thread safe.
+
+    The server stores an instance on the very thread that received it, inside one call: so what a thread is about to store is what
+    it received last, and nothing has to be found by its bytes. By `threading.get_ident`, since an embedding program may
+    make a new Python thread state for each callback, to which `threading.local` belongs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._proofs: dict[int, Proof] = {}
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether an instance of this size may wait for its proof."""
+        with self._lock:
+            held = sum(proof.size_bytes for proof in self._proofs.values() if not proof.done)
+        return held + size_bytes <= _MOST_BYTES
+
+    def expect(self, proof: Proof) -> None:
+        """What this thread stores next is to be proven first."""
+        with self._lock:
+            self._proofs[threading.get_ident()] = proof
+
+    def forget(self) -> None:
+        """What this thread received before is not going to be stored."""
+        self._take()
+
+    def settle(self) -> str:
+        """Ends the proof of what this thread is storing; empty when there is none or it succeeded, else one line."""
+        proof = self._take()
+        return "" if proof is None else proof.verdict()
+
+    def _take(self) -> Proof | None:
+        with self._lock:
+            return self._proofs.pop(threading.get_ident(), None)
