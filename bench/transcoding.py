@@ -149,9 +149,7 @@ def table(samples: list[Sample], study: str) -> str:
 
     def median(variant: str, column: tuple[str, int] | None, field: str) -> float | None:
         values = [
-            getattr(one, field)
-            for one in own
-            if one.variant == variant and column in {None, (one.sender, one.clients)}
+            getattr(one, field) for one in own if one.variant == variant and column in {None, (one.sender, one.clients)}
         ]
         return statistics.median(values) if values else None
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from transcoder import PendingProofs, Transcoder
 
-from . import __version__, operators_page, rest
+from . import __version__, allocator, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
 from .config import Configuration, ConfigurationError
 from .loopback import Loopback
@@ -87,6 +87,8 @@ class Bundle:
         if self.deletion is not None:
             storage = StorageCallbacks(self.deletion.deferred_delete.area, recorder, self.proofs)
             sdk.RegisterStorageArea(storage.create, storage.read, storage.remove)
+        if transcoder is not None:
+            allocator.keep_freed_memory()
         if transcoder is not None or recorder is not None:
             tuner = self.associations.tuner if self.associations else None
             log_each = self.timing is not None and self.timing.log_each_instance

@@ -46,11 +46,15 @@ class Task(Generic[T]):
             self._done.set()
 
     def result(self) -> T:
-        """The work's result; does it here if nobody has begun. Raises what the work raised."""
+        """The work's result; does it here if nobody has begun. Raises what the work raised. To be asked for once."""
         self.run_unless_claimed()
         self._done.wait()
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # or it would hold this frame, which holds it, and with them the pixels
         return self._result  # type: ignore[return-value]
 
 

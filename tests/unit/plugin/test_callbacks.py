@@ -82,3 +82,23 @@ def test_started_and_stopped_are_told_apart_and_never_raise() -> None:
     for change in (3, 10, 11):
         changed(change, 0, "")
     assert seen == ["started"]
+
+
+def test_what_is_not_proven_is_refused_and_taken_away() -> None:
+    events: list[Any] = []
+    area: Any = SimpleNamespace(
+        create=lambda *given: events.append(("create", *given)), remove=lambda *given: events.append(("remove", *given))
+    )
+    verdicts = iter(["frame 0 came back with other pixels", ""])
+    proofs: Any = SimpleNamespace(settle=lambda: next(verdicts))
+    callbacks = StorageCallbacks(area, None, proofs)
+    with pytest.raises(StorageRefusedError, match="frame 0 came back with other pixels"):
+        callbacks.create("one", 1, b"new")
+    callbacks.create("two", 1, b"proven")
+    assert events == [("create", "one", 1, b"new"), ("remove", "one", 1), ("create", "two", 1, b"proven")]
+
+
+def test_no_verdict_is_asked_for_what_could_not_be_written() -> None:
+    proofs: Any = SimpleNamespace(settle=lambda: pytest.fail("asked"))
+    with pytest.raises(StorageRefusedError, match="create failed"):
+        StorageCallbacks(Raising(), None, proofs).create("uuid", 1, b"content")  # type: ignore[arg-type]
