@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-# Samples coded at a time: arrays of half a megabyte, which malloc recycles. With 131072 it gives them back to the kernel each time,
-# and 2,000 page faults a slice double the time.
-_BAND_SAMPLES = 65536
+# Samples coded at a time: arrays of a quarter of a megabyte at most, which malloc recycles whatever its thresholds are. With four times as many
+# it took memory from the kernel and gave it back each time: 2,000 page faults a slice doubled the time.
+_BAND_SAMPLES = 32768
 # Every n-th difference is counted for the Huffman table: an odd number, so that the columns counted change from row to row.
 _COUNT_EVERY = 7
 # A symbol is taken to be at least this rare, seen or not: its code is then at most 15 bits long with the one that is reserved,
@@ -34,19 +34,23 @@ _ONE = np.uint64(1)
 _ADOBE_NO_TRANSFORM = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 
-def _categories() -> tuple[Any, Any, Any]:
-    """For every difference modulo 2**16: its category SSSS, the number of bits that follow, and these (T.81 tables H.2 and F.1)."""
+# Differences modulo 2**16 in their order, in runs of one category SSSS (T.81 table H.2): 0, 1, 2 and 3, ..., 32768, ..., -3 and -2, -1.
+_RUN_CATEGORIES = [*range(17), *range(15, 0, -1)]
+_RUN_LENGTHS = [1, *(1 << power for power in range(15)), 1, *(1 << power for power in range(14, -1, -1))]
+_CATEGORY: Any = np.repeat(np.array(_RUN_CATEGORIES, np.uint8), _RUN_LENGTHS)
+_LENGTH_BITS = 8
+_LENGTH = np.uint64(255)
+
+
+def _following_bits() -> Any:
+    """For every difference the bits that follow its category (T.81 F.1.2.1), shifted as `_code_table` wants them."""
     signed = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int64)
-    category = np.zeros(65536, np.uint8)
-    for power in range(16):
-        category[np.abs(signed) >= 1 << power] = power + 1
-    following = category.copy()
-    bits = np.where(signed < 0, signed + (1 << category.astype(np.int64)) - 1, signed)
-    following[32768] = bits[32768] = 0  # T.81 H.1.2.2: nothing follows SSSS 16
-    return category, following, bits.astype(np.uint64)
+    bits = np.where(signed < 0, signed + (1 << _CATEGORY.astype(np.int64)) - 1, signed)
+    bits[32768] = 0  # T.81 H.1.2.2: nothing follows SSSS 16
+    return bits.astype(np.uint64) << np.uint64(_LENGTH_BITS)
 
 
-_CATEGORY, _FOLLOWING, _BITS = _categories()
+_FOLLOWING = _following_bits()
 
 
 def encode(samples: Any, precision: int) -> bytes:
@@ -87,7 +91,7 @@ def _huffman(differences: Any, precision: int) -> tuple[Any, Any, list[int]]:
     Returns:
         Length and code of every category, and the categories in the order of their codes.
     """
-    counted = _CATEGORY[differences[::_COUNT_EVERY]]
+    counted = _CATEGORY.take(differences[::_COUNT_EVERY])
     weights = np.maximum(np.bincount(counted, minlength=precision + 1), max(1, len(counted) // _RAREST))
     by_category = code_lengths([int(weight) for weight in weights])
     symbols = sorted(range(len(by_category)), key=lambda symbol: (by_category[symbol], symbol))
@@ -132,14 +136,22 @@ def _tables(shape: tuple[int, ...], components: int, precision: int, lengths: An
     )
 
 
+def _code_table(lengths: Any, codes: Any) -> Any:
+    """For every difference all its bits, shifted by `_LENGTH_BITS`, and below them how many they are: one look-up gives both."""
+    entries = []
+    for category in _RUN_CATEGORIES:
+        following = category % 16
+        entries.append(int(codes[category]) << (following + _LENGTH_BITS) | int(lengths[category]) + following)
+    return np.repeat(np.array(entries, np.uint64), _RUN_LENGTHS) | _FOLLOWING
+
+
 def _entropy_coded(differences: Any, lengths: Any, codes: Any) -> Iterator[bytes]:
     """The bits of all differences, most significant first, the last byte filled with ones (T.81 F.1.2.3)."""
-    bits_of = codes[_CATEGORY] << _FOLLOWING | _BITS
-    length_of = (lengths[_CATEGORY] + _FOLLOWING).astype(np.uint64)
+    table = _code_table(lengths, codes)
     carry, offset = np.uint64(0), 0
     for start in range(0, len(differences), _BAND_SAMPLES):
-        band = differences[start : start + _BAND_SAMPLES]
-        words, offset = _packed(*_joined(bits_of.take(band), length_of.take(band)), carry, offset)
+        entries = table.take(differences[start : start + _BAND_SAMPLES])
+        words, offset = _packed(*_joined(entries >> np.uint64(_LENGTH_BITS), entries & _LENGTH), carry, offset)
         carry = words[-1]
         yield words[:-1].byteswap().tobytes()
     if offset:

@@ -38,7 +38,7 @@ SIDES = st.integers(1, 70)
     shape=st.tuples(SIDES, SIDES) | st.tuples(SIDES, SIDES, st.just(3)),
     precision=st.sampled_from([8, 9, 10, 12, 15, 16]),
     kind=st.sampled_from(["noise", "steps", "extremes", "flat"]),
-    band=st.sampled_from([63, 500, 65536]),
+    band=st.sampled_from([63, 500, 32768]),
     seed=st.integers(0, 1000),
 )
 def test_every_bit_comes_back(shape: tuple[int, ...], precision: int, kind: str, band: int, seed: int) -> None:

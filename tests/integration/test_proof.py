@@ -1,0 +1,114 @@
+"""A codec that lies, in a real Orthanc: what is not proven is never stored, whether the storage area is ours or not."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import senders
+from harness.orthanc_process import BUNDLE, OrthancError, OrthancProcess
+from tests.conftest import ServerFactory
+from tests.independent import assert_same_pixels
+
+pytestmark = pytest.mark.orthanc
+
+SECTIONS: dict[str, Any] = {"IngestTranscoder": {"Default": "JPEGLosslessSV1"}, "StageTiming": {}}
+OURS: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 0}}
+
+# The PythonScript of a server whose decoder returns one wrong bit, but not in the self-test at start; 200 ms late, so that writes end first.
+LYING = f"""
+import runpy, sys, time
+sys.path.insert(0, {str(BUNDLE)!r})
+from pathlib import Path
+from plugin import environment
+environment.activate(Path({str(BUNDLE)!r}))
+from transcoder.codecs import JpegLossless
+
+honest, calls = JpegLossless.decode, []
+
+def decode(self, stream, layout):
+    image = honest(self, stream, layout)
+    calls.append(0)
+    if len(calls) > 1:
+        time.sleep(0.2)
+        image[-1, -1] ^= 1
+    return image
+
+JpegLossless.decode = decode
+runpy.run_path({str(BUNDLE / "plugin" / "main.py")!r})
+"""
+
+
+def lying(server: OrthancProcess) -> OrthancProcess:
+    server.folder.mkdir(parents=True, exist_ok=True)
+    script = server.folder / "lying.py"
+    script.write_text(LYING)
+    server.configuration["PythonScript"] = str(script)
+    return server
+
+
+def outcomes(server: OrthancProcess) -> dict[str, int]:
+    return {row["reason"]: row["count"] for row in server.json("GET", "/transcoder/status")}
+
+
+def test_with_our_storage_area_the_first_is_refused_and_the_next_kept_as_received(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    with lying(make_server(SECTIONS | OURS)) as server:
+        answer = server.request("POST", "/instances", small_study[0].read_bytes())
+        assert answer.status >= 400
+        assert server.json("GET", "/statistics")["CountInstances"] == 0
+        assert outcomes(server) == {"refused: verification failed": 1}
+        assert "transcoded pixels differ from those received" in server.log_text()
+
+        # The sender has it still, and sends it again.
+        stored = server.json("POST", "/instances", small_study[0].read_bytes())
+        assert server.request("GET", f"/instances/{stored['ID']}/file").data == small_study[0].read_bytes()
+        assert outcomes(server) == {"refused: verification failed": 1, "kept: verification failed": 1}
+        # What was written before the verdict went with the deletions: the image and its header are left.
+        deadline = time.monotonic() + 20
+        while len(server.attachment_files()) > 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(server.attachment_files()) == 2
+        assert server.json("GET", "/timing/stages")["protocols"][0]["failed_writes"] == 1
+
+
+def test_over_c_store_the_sender_hears_of_it(make_server: ServerFactory, small_study: list[Path]) -> None:
+    with lying(make_server(SECTIONS | OURS)) as server:
+        with pytest.raises(OrthancError):
+            senders.storescu(server, small_study[:1])
+        assert server.json("GET", "/statistics")["CountInstances"] == 0
+        senders.storescu(server, small_study[:1])
+        assert server.json("GET", "/statistics")["CountInstances"] == 1
+
+
+def test_with_orthancs_storage_area_the_original_is_kept_at_once(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    with lying(make_server(SECTIONS)) as server:
+        stored = server.json("POST", "/instances", small_study[0].read_bytes())
+        assert server.request("GET", f"/instances/{stored['ID']}/file").data == small_study[0].read_bytes()
+        assert outcomes(server) == {"kept: verification failed": 1}
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["", "StorageCompression"])
+def test_eight_clients_at_once_each_wait_for_their_own_proof(
+    make_server: ServerFactory, small_study: list[Path], compressed: bool
+) -> None:
+    with make_server(SECTIONS | OURS | {"StorageCompression": compressed}) as server:
+        with ThreadPoolExecutor(8) as pool:
+            stored = list(pool.map(lambda path: server.json("POST", "/instances", path.read_bytes()), small_study))
+        assert outcomes(server) == {"transcoded": len(small_study)}
+        for answer, path in list(zip(stored, small_study, strict=True))[::8]:
+            sent, back = path.read_bytes(), server.request("GET", f"/instances/{answer['ID']}/file").data
+            assert_same_pixels(sent, back)
+
+
+def test_helpers_end_with_orthanc(make_server: ServerFactory, small_study: list[Path]) -> None:
+    with make_server(SECTIONS | OURS) as server:
+        senders.http_upload(server, small_study, clients=4)
+        assert server.stop() == 0
