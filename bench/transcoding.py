@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -181,6 +182,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 4, 8, 16])
     parser.add_argument("--alone", action="store_true", help="also each target without DeferredDelete")
     parser.add_argument("--untouched", action="store_true", help="also native Orthanc without any transcoding")
+    parser.add_argument("--no-gdcm", action="store_true", help="leave GDCM out where orthanc-gdcm is installed")
     parser.add_argument("--quick", action="store_true", help="a first impression: 100 slices, one and four clients")
     parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="where studies, servers and results go")
     arguments = parser.parse_args()
@@ -193,7 +195,9 @@ def variants(arguments: argparse.Namespace, console: Console) -> list[str]:
     """What is compared, native Orthanc first."""
     chosen = [UNTOUCHED] if arguments.untouched else []
     chosen.append(NATIVE)
-    if GDCM_PLUGIN.exists():
+    if arguments.no_gdcm:
+        pass
+    elif GDCM_PLUGIN.exists():
         chosen.append(NATIVE_GDCM)
     else:
         console.print(f"{GDCM_PLUGIN} is missing (Debian's orthanc-gdcm): native transcoding by DCMTK only")
@@ -235,6 +239,7 @@ def main() -> int:
     ]
     samples: list[Sample] = []
     failures: list[str] = []
+    report = ""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("bench", total=len(cells))
@@ -242,18 +247,32 @@ def main() -> int:
             progress.update(task, description=cell.name)
             try:
                 samples.append(measure(cell, sent[cell.study][1], arguments.folder))
-            except OrthancError as error:
+            except (OrthancError, urllib3.exceptions.HTTPError) as error:
+                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and then.
                 failures.append(f"{cell.name}: {error}")
             progress.advance(task)
+            report = written(samples, failures, sent, arguments)
+    console.print(report, markup=False, highlight=False, soft_wrap=True)
+    return 1 if failures else 0
+
+
+def written(
+    samples: list[Sample],
+    failures: list[str],
+    sent: dict[str, tuple[str, list[Path]]],
+    arguments: argparse.Namespace,
+) -> str:
+    """The report so far, after it and the samples have been written: a run that is interrupted has measured something."""
     parts = [f"{machine()}; medians of {arguments.rounds} rounds\n"]
     for study, (text, paths) in sent.items():
+        if not any(one.study == study for one in samples):
+            continue
         size_mb = sum(path.stat().st_size for path in paths) / 1e6
         parts.append(f"{text}, {size_mb:.0f} MB:\n\n{table(samples, study)}")
     report = "\n".join(parts) + "".join(f"\nfailed: {line}" for line in failures)
     (arguments.folder / "transcoding.json").write_text(json.dumps([asdict(one) for one in samples], indent=1))
     (arguments.folder / "transcoding.md").write_text(report)
-    console.print(report, markup=False, highlight=False, soft_wrap=True)
-    return 1 if failures else 0
+    return report
 
 
 if __name__ == "__main__":
