@@ -56,9 +56,16 @@ class PendingProofs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._proofs: dict[int, Proof] = {}
+        self._asked = False
 
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether an instance of this size may wait for its proof."""
+    def may_wait(self, size_bytes: int) -> bool:
+        """Whether the proof of an instance of this size may come later.
+
+        Not before somebody has asked for a verdict, if only for none: whoever passes this object on may be mistaken in
+        thinking that it will be asked, say because another plugin has the storage area.
+        """
+        if not self._asked:
+            return False
         with self._lock:
             held = sum(proof.size_bytes for proof in self._proofs.values() if not proof.done)
         return held + size_bytes <= _MOST_BYTES
@@ -74,6 +81,7 @@ class PendingProofs:
 
     def settle(self) -> str:
         """Ends the proof of what this thread is storing; empty when there is none or it succeeded, else one line."""
+        self._asked = True
         proof = self._take()
         return "" if proof is None else proof.verdict()
 

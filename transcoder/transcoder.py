@@ -216,4 +216,4 @@ class Transcoder:
         settings, pending = self._settings, self._pending
         if pending is None or not settings.verify or settings.dry_run or target in self._distrusted:
             return False
-        return pending.has_room(size_bytes)
+        return pending.may_wait(size_bytes)

@@ -19,13 +19,20 @@ FRAMES = part10(data_set(np.stack([image(96, 64, stored=12)] * 40), stored=12, f
 SETTINGS = Settings(default="JPEGLSLossless")
 
 
+def asked() -> PendingProofs:
+    """As after the first attachment that the storage area was given."""
+    pending = PendingProofs()
+    assert pending.settle() == ""
+    return pending
+
+
 def reasons(transcoder: Transcoder) -> list[tuple[Reason, int]]:
     return [(row.reason, row.count) for row in transcoder.counters()]
 
 
 @pytest.mark.parametrize("dicom", [GOOD, FRAMES])
 def test_an_instance_is_counted_when_it_is_proven(dicom: bytes) -> None:
-    pending = PendingProofs()
+    pending = asked()
     transcoder = Transcoder(SETTINGS, pending)
     outcome = transcoder.transcode(dicom, "http")
     assert (outcome.transcoded, outcome.verify_ns) == (True, 0)
@@ -51,7 +58,7 @@ class Lying(JpegLs):
 def test_a_wrong_pixel_is_found_before_the_instance_is_stored_and_the_codec_not_trusted_again(
     dicom: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pending = PendingProofs()
+    pending = asked()
     transcoder = Transcoder(SETTINGS, pending)
     monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
     outcome = transcoder.transcode(dicom, "http")
@@ -72,7 +79,7 @@ def test_a_decoder_that_fails_proves_nothing() -> None:
 
 
 def test_what_was_never_stored_does_not_answer_for_the_next_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    pending = PendingProofs()
+    pending = asked()
     transcoder = Transcoder(SETTINGS, pending)
     monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
     assert transcoder.transcode(GOOD, "http").transcoded
@@ -98,7 +105,7 @@ def test_each_thread_answers_for_its_own_instance() -> None:
 
 def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transcoder.pending._MOST_BYTES", len(GOOD) - 1)
-    transcoder = Transcoder(SETTINGS, PendingProofs())
+    transcoder = Transcoder(SETTINGS, asked())
     outcome = transcoder.transcode(GOOD, "http")
     assert outcome.transcoded
     assert outcome.verify_ns > 0
@@ -106,20 +113,28 @@ def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monke
 
 
 def test_only_what_is_not_proven_yet_counts_against_the_bound() -> None:
-    pending = PendingProofs()
+    pending = asked()
     proof = Proof([Task(lambda: 1)], 200 << 20)
     pending.expect(proof)
-    assert not pending.has_room(100 << 20)
+    assert not pending.may_wait(100 << 20)
     proof.tasks[0].result()
-    assert pending.has_room(100 << 20)
+    assert pending.may_wait(100 << 20)
 
 
 @pytest.mark.parametrize(
     "settings", [Settings(default="JPEGLSLossless", verify=False), Settings(default="JPEGLSLossless", dry_run=True)]
 )
 def test_without_verification_and_in_a_dry_run_nothing_is_left_to_prove(settings: Settings) -> None:
-    pending = PendingProofs()
+    pending = asked()
     transcoder = Transcoder(settings, pending)
     transcoder.transcode(GOOD, "http")
     assert [count for _, count in reasons(transcoder)] == [1]
     assert pending.settle() == ""
+
+
+def test_where_nobody_asks_for_verdicts_they_come_first() -> None:
+    transcoder = Transcoder(SETTINGS, PendingProofs())
+    for _ in range(2):
+        outcome = transcoder.transcode(GOOD, "http")
+        assert outcome.transcoded
+        assert outcome.verify_ns > 0
