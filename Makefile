@@ -47,7 +47,7 @@ bench-memory: setup-dev  ## resident memory after 50 uploads of 50 MB at once: M
 	@.venv/bin/python -m bench memory $(BENCH_ARGUMENTS)
 
 bench-transcoding: setup-dev  ## transcoding on ingest, Orthanc's own (DCMTK, GDCM) and ours, 1 to 16 clients (about 10 minutes; BENCH_ARGUMENTS=--quick: 3)
-	@.venv/bin/python -m bench.transcoding $(BENCH_ARGUMENTS)
+	@.venv/bin/python -m bench transcoding $(BENCH_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

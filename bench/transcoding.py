@@ -1,4 +1,4 @@
-"""Transcoding on ingest against Orthanc's own: `python -m bench.transcoding`, or `make bench-transcoding`.
+"""Transcoding on ingest against Orthanc's own: `python -m bench transcoding`, or `make bench-transcoding`.
 
 Every cell is a fresh Orthanc on an empty storage folder that one study is sent to. Variants take turns within a round, so that what else
 the machine does falls on all. C-STORE is measured with DicomAssociations on for native Orthanc too: stalls of 40 ms would
@@ -172,7 +172,7 @@ def table(samples: list[Sample], study: str) -> str:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.transcoding", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench transcoding", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--slices", type=int, default=phantom.SLICES, help="of the phantom")
     parser.add_argument("--side", type=int, default=phantom.SIDE, help="rows and columns of the phantom")
