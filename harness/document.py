@@ -19,6 +19,7 @@ def settings_types() -> dict[str, Any]:
     """Sections of orthanc.json, and the structures inside them, by the name of their block in README.md."""
     from association.settings import Settings as Association
     from deferred_delete.settings import Settings as Deletion
+    from guard.settings import Settings as Guarding
     from timing.settings import Settings as Timing
     from transcoder.settings import Rule
     from transcoder.settings import Settings as Transcoding
@@ -27,6 +28,7 @@ def settings_types() -> dict[str, Any]:
         "DeferredDelete": Deletion,
         "IngestTranscoder": Transcoding,
         "IngestTranscoder.Rules[]": Rule,
+        "IngestGuard": Guarding,
         "StageTiming": Timing,
         "DicomAssociations": Association,
     }

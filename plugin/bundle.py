@@ -14,6 +14,7 @@ from .config import Configuration, ConfigurationError
 from .loopback import Loopback
 from .parts.associations import AssociationsPart
 from .parts.deletion import DeletionPart
+from .parts.guard import GuardPart
 from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
 from .parts.transcoding import TranscodingPart
@@ -42,13 +43,14 @@ class Bundle:
             else None
         )
         self._token = ""
-        self._check_sdk((DeletionPart, TranscodingPart, StageTimingPart, AssociationsPart))
+        self._check_sdk((DeletionPart, TranscodingPart, GuardPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
         # Where the storage area is ours too, it asks for the verdict before an instance counts as stored.
         self.proofs = PendingProofs() if configuration.deferred_delete else None
         self.transcoding = (
             TranscodingPart(configuration.ingest_transcoder, self.proofs) if configuration.ingest_transcoder else None
         )
+        self.guard = GuardPart(configuration.ingest_guard) if configuration.ingest_guard else None
         self.associations = (
             AssociationsPart(sdk, configuration, self.loopback) if configuration.dicom_associations else None
         )
@@ -69,7 +71,8 @@ class Bundle:
     @property
     def parts(self) -> list[Part]:
         """The parts that are on, in the order in which they start; they stop in this order too."""
-        return [part for part in (self.associations, self.deletion, self.transcoding, self.timing) if part is not None]
+        parts = (self.associations, self.deletion, self.guard, self.transcoding, self.timing)
+        return [part for part in parts if part is not None]
 
     def _check_sdk(self, kinds: Iterable[type[Part]]) -> None:
         for kind in kinds:
@@ -89,10 +92,13 @@ class Bundle:
             sdk.RegisterStorageArea(storage.create, storage.read, storage.remove)
         if transcoder is not None:
             allocator.keep_freed_memory()
-        if transcoder is not None or recorder is not None:
+        guard = self.guard.guard if self.guard else None
+        if transcoder is not None or recorder is not None or guard is not None:
             tuner = self.associations.tuner if self.associations else None
             log_each = self.timing is not None and self.timing.log_each_instance
-            ingest = IngestCallbacks(sdk, transcoder, recorder, tuner, time.monotonic_ns, log_each=log_each)
+            ingest = IngestCallbacks(
+                sdk, transcoder, recorder, tuner, time.monotonic_ns, log_each=log_each, guard=guard
+            )
             sdk.RegisterReceivedInstanceCallback(ingest.received)
             if recorder is not None:
                 sdk.RegisterOnStoredInstanceCallback(ingest.stored)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from association import Tuner
     from deferred_delete import DeferredStorageArea
+    from guard import Guard
     from timing import Recorder
     from timing.slowest import Finished
     from transcoder import Outcome, PendingProofs, Transcoder
@@ -33,7 +34,7 @@ class StorageRefusedError(Exception):
 
 
 class IngestCallbacks:
-    """ReceivedInstance and OnStoredInstance: transcoding, and the first and last moment of an instance's stages.
+    """ReceivedInstance and OnStoredInstance: the guard, transcoding, and the first and last moment of an instance's stages.
 
     Args:
         sdk: the `orthanc` module.
@@ -42,6 +43,7 @@ class IngestCallbacks:
         tuner: None where the association watcher is off; tells when a data set began to arrive.
         clock_ns: the monotonic clock that recorder and tuner share.
         log_each: whether each stored instance gets a line with its stages.
+        guard: None where the guard is off.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class IngestCallbacks:
         clock_ns: Callable[[], int],
         *,
         log_each: bool = False,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._transcoder = transcoder
         self._recorder = recorder
         self._tuner = tuner
@@ -80,8 +84,14 @@ class IngestCallbacks:
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
             answer = self._keep
-            reason, steps = "", None
-            if self._transcoder is not None:
+            reason, steps, refusal = "", None, ""
+            if self._guard is not None:
+                refusal = self._guard.refusal(dicom, source)
+            if refusal:
+                # Orthanc parses what is kept, and what is discarded too: it is handed something harmless that it answers with HTTP 400.
+                reason = "refused"
+                answer = (self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii"))  # type: ignore[assignment]
+            elif self._transcoder is not None:
                 outcome = self._transcoder.transcode(dicom, source)
                 reason = str(outcome.reason)
                 if outcome.transcoded and outcome.dicom is not None:

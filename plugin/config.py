@@ -12,12 +12,14 @@ import msgspec
 
 from association import settings as association_settings
 from deferred_delete import settings as deferred_delete_settings
+from guard import settings as guard_settings
 from timing import settings as timing_settings
 from transcoder import settings as transcoder_settings
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "DeferredDelete": deferred_delete_settings.Settings,
     "IngestTranscoder": transcoder_settings.Settings,
+    "IngestGuard": guard_settings.Settings,
     "StageTiming": timing_settings.Settings,
     "DicomAssociations": association_settings.Settings,
 }
@@ -57,6 +59,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     document: dict[str, Any]
     deferred_delete: deferred_delete_settings.Settings | None = None
     ingest_transcoder: transcoder_settings.Settings | None = None
+    ingest_guard: guard_settings.Settings | None = None
     stage_timing: timing_settings.Settings | None = None
     dicom_associations: association_settings.Settings | None = None
 
@@ -99,7 +102,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def enabled(self) -> list[str]:
         """The names of the sections that are on."""
-        values = (self.deferred_delete, self.ingest_transcoder, self.stage_timing, self.dicom_associations)
+        values = (
+            self.deferred_delete,
+            self.ingest_transcoder,
+            self.ingest_guard,
+            self.stage_timing,
+            self.dicom_associations,
+        )
         return [name for name, value in zip(SECTIONS, values, strict=True) if value is not None]
 
 
@@ -163,6 +172,7 @@ def parse(text: str, folder: Path) -> Configuration:
         folder=folder,
         deferred_delete=deferred_delete,
         ingest_transcoder=transcoder,
+        ingest_guard=sections["IngestGuard"],
         stage_timing=sections["StageTiming"],
         dicom_associations=sections["DicomAssociations"],
     )

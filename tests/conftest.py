@@ -15,6 +15,7 @@ from harness.phantom import make_study
 ALL_SECTIONS: dict[str, dict[str, Any]] = {
     "DeferredDelete": {"GracePeriod": 0},
     "IngestTranscoder": {"Default": "JPEGLSLossless"},
+    "IngestGuard": {},
     "StageTiming": {},
     "DicomAssociations": {},
 }

@@ -66,7 +66,7 @@ def test_a_configuration_that_is_not_understood_stops_orthanc(
 
 
 def test_with_every_section_off_nothing_is_registered(make_server: ServerFactory, small_study: list[Path]) -> None:
-    sections = ("DeferredDelete", "IngestTranscoder", "StageTiming", "DicomAssociations")
+    sections = ("DeferredDelete", "IngestTranscoder", "IngestGuard", "StageTiming", "DicomAssociations")
     with make_server({name: {"Enable": False} for name in sections}, arguments=("--verbose",)) as server:
         http_upload(server, small_study[:1])
         assert server.request("GET", "/bundle/status").status == 404
@@ -83,7 +83,13 @@ def test_the_repository_s_own_configuration_starts_as_it_is(make_server: ServerF
     }
     with server:
         status = server.json("GET", "/bundle/status")
-        assert status["Sections"] == ["DeferredDelete", "IngestTranscoder", "StageTiming", "DicomAssociations"]
+        assert status["Sections"] == [
+            "DeferredDelete",
+            "IngestTranscoder",
+            "IngestGuard",
+            "StageTiming",
+            "DicomAssociations",
+        ]
 
 
 def test_paths_are_relative_to_the_configuration_file(make_server: ServerFactory, small_study: list[Path]) -> None:

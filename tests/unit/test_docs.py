@@ -23,7 +23,9 @@ def test_the_tables_of_keys_are_those_of_the_code() -> None:
 
 def test_every_route_is_documented() -> None:
     source = "".join(path.read_text() for path in (BUNDLE / "plugin").rglob("*.py"))
-    routes = set(re.findall(r'"(/(?:bundle|deferred-delete|timing|transcoder|associations|plugins)/[^"{]*)"', source))
+    routes = set(
+        re.findall(r'"(/(?:bundle|guard|deferred-delete|timing|transcoder|associations|plugins)/[^"{]*)"', source)
+    )
     assert len(routes) >= 10
     operations = (BUNDLE / "docs" / "operations.md").read_text()
     assert [
@@ -36,7 +38,7 @@ def test_every_metric_is_documented() -> None:
     sources = "".join(path.read_text() for path in files)
     names = set(
         re.findall(
-            r'"(?:\{PREFIX\})?((?:ingest|deletions?|transcoder?d?|associations?|memory|source)_[a-z_]+)"', sources
+            r'"(?:\{PREFIX\})?((?:ingest|deletions?|transcoder?d?|guard|associations?|memory|source)_[a-z_]+)"', sources
         )
     )
     assert len(names) >= 10

@@ -1,0 +1,129 @@
+"""The front door: bytes in, a reason to refuse them or nothing out, never an exception."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from .received import Received, inflate
+from .settings import Settings
+from .walk import ENCODINGS, EXPLICIT, SLACK_BYTES, Encoding, Reason, Walk, items
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the guard did since start.
+
+    Attributes:
+        looked_at: files received.
+        suspected: malformed ones with more items than sequences are allowed, which were walked in every encoding.
+        refused: files refused, by reason.
+        total_ns: time spent in all.
+        longest_ns: time spent on the one file that took longest.
+    """
+
+    looked_at: int
+    suspected: int
+    refused: dict[Reason, int]
+    total_ns: int
+    longest_ns: int
+
+
+class Guard:
+    """Says which files must not be parsed. Thread safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._looked_at = self._suspected = self._total_ns = self._longest_ns = 0
+        self._refused = dict.fromkeys(Reason, 0)
+
+    def refusal(self, dicom: bytes, origin: str) -> str:
+        """Looks at one file.
+
+        Args:
+            dicom: a file as received; any bytes are tolerated.
+            origin: where it came from, for the log.
+
+        Returns:
+            Empty, or one line that says why the file is to be refused.
+        """
+        started = time.perf_counter_ns()
+        found = _Findings()
+        try:
+            self._look_at(dicom, found)
+        except Exception as error:  # noqa: BLE001 - MemoryError too: the guard's own failure refuses nothing
+            _log.error("%s: %s", type(error).__name__, error)
+        self._count(found, time.perf_counter_ns() - started)
+        if found.reason is None:
+            return ""
+        line = self._in_words(found.reason)
+        _log.warning("refused %d bytes received by %s: %s", len(dicom), origin, line)
+        return line
+
+    def status(self) -> Status:
+        """A snapshot."""
+        with self._lock:
+            return Status(self._looked_at, self._suspected, dict(self._refused), self._total_ns, self._longest_ns)
+
+    def _in_words(self, reason: Reason) -> str:
+        if reason is Reason.TOO_DEEP:
+            return f"{reason}: more than {self._settings.max_sequence_depth} (IngestGuard.MaxSequenceDepth)"
+        if reason is Reason.INFLATES:
+            return f"{reason}: more than {self._settings.max_inflated_bytes} (IngestGuard.MaxInflatedBytes)"
+        return str(reason)
+
+    def _count(self, found: _Findings, elapsed_ns: int) -> None:
+        with self._lock:
+            self._looked_at += 1
+            self._suspected += found.suspected
+            self._total_ns += elapsed_ns
+            self._longest_ns = max(self._longest_ns, elapsed_ns)
+            if found.reason is not None:
+                self._refused[found.reason] += 1
+
+    def _look_at(self, dicom: bytes, found: _Findings) -> None:
+        received = Received(dicom)
+        if received.meta_end > len(dicom) + SLACK_BYTES:
+            found.reason = Reason.BEYOND_THE_FILE
+        elif not received.deflated:
+            self._walk(dicom, received.starts, received.encoding, found)
+        else:
+            for start in received.starts:
+                body = self._inflated(memoryview(dicom)[start:], found)
+                self._walk(body, (0,), EXPLICIT, found)
+
+    def _inflated(self, deflated: memoryview, found: _Findings) -> bytes:
+        """The data set, or as much of it as can be inflated and is allowed."""
+        pieces, size = [], 0
+        for piece in inflate(deflated):
+            size += len(piece)
+            if size > self._settings.max_inflated_bytes:
+                found.reason = Reason.INFLATES
+                return b""
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _walk(self, content: bytes, starts: tuple[int, ...], encoding: Encoding, found: _Findings) -> None:
+        deepest = self._settings.max_sequence_depth
+        for start in starts:
+            walk = Walk(content, deepest)
+            found.reason = found.reason or walk.from_(start, encoding)
+            if found.reason or walk.whole or items(content) <= deepest:
+                continue
+            # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one ends soon.
+            found.suspected = True
+            others = (Walk(content, deepest).from_(start, other) for other in ENCODINGS if other != encoding)
+            found.reason = Reason.TOO_DEEP if Reason.TOO_DEEP in others else None
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known of one file."""
+
+    reason: Reason | None = None
+    suspected: bool = False

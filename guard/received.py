@@ -1,0 +1,76 @@
+"""A received file: where its data set may begin, how it is encoded, and its bytes when it is deflated."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from .walk import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
+
+_PREAMBLE = 128
+_PREFIX = b"DICM"
+# Deflated Explicit VR Little Endian and JPIP Referenced Deflate (PS3.5 A.5 and A.7): what DCMTK inflates as a whole.
+_DEFLATED = (b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95")
+_SYNTAX = re.compile(rb"\x02\x00\x10\x00UI..([0-9.]+)", re.DOTALL)
+_CHUNK = 1 << 20
+_EXPLICIT_HEADER = struct.Struct("<HH2sH")
+_LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"UT", b"SQ"})
+_VR = re.compile(rb"[A-Z]{2}")
+
+
+class Received:
+    """What the file meta information says (PS3.10 7.1), as far as there is any; nothing in it is trusted.
+
+    Attributes:
+        meta_end: where the elements of group 2 end. Beyond the file's end where one of them claims to.
+        starts: where the data set may begin: there, and where the group length says.
+        deflated: whether the data set is.
+        encoding: how it is encoded.
+    """
+
+    def __init__(self, dicom: bytes) -> None:
+        first = _PREAMBLE + len(_PREFIX) if dicom.startswith(_PREFIX, _PREAMBLE) else 0
+        self.meta_end = _after_group_2(dicom, first)
+        found = {self.meta_end}
+        if dicom.startswith(b"\x02\0\0\0UL\4\0", first):
+            found.add(first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
+        self.starts = tuple(sorted(start for start in found if start < len(dicom)))
+        said = _SYNTAX.search(dicom, first, self.meta_end)
+        syntax = said[1] if said else b""
+        self.deflated = syntax in _DEFLATED
+        self.encoding = _encoding(syntax, dicom[self.meta_end + 4 : self.meta_end + 6])
+
+
+def _encoding(syntax: bytes, vr: bytes) -> Encoding:
+    """What the transfer syntax says; where there is none DCMTK looks at the first element, and so do we."""
+    if syntax == b"1.2.840.10008.1.2.2":
+        return BIG_ENDIAN
+    if syntax == b"1.2.840.10008.1.2" or (not syntax and not _VR.fullmatch(vr)):
+        return IMPLICIT
+    return EXPLICIT
+
+
+def _after_group_2(dicom: bytes, offset: int) -> int:
+    while offset + 12 <= len(dicom):
+        group, _, vr, length = _EXPLICIT_HEADER.unpack_from(dicom, offset)
+        if group != 2:
+            break
+        if vr in _LONG_VRS:
+            length = 4 + int.from_bytes(dicom[offset + 8 : offset + 12], "little")
+        offset += 8 + length
+    return offset
+
+
+def inflate(deflated: memoryview) -> Iterator[bytes]:
+    """The inflated bytes in pieces, as far as they go: a parser would have begun with them before it met the damage."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    pending: bytes | memoryview = deflated
+    try:
+        while pending and not stream.eof:
+            yield stream.decompress(pending, _CHUNK)
+            pending = stream.unconsumed_tail
+        yield stream.flush()
+    except zlib.error:
+        return

@@ -1,0 +1,207 @@
+"""A walk over a data set as DCMTK would parse it, without recursion and without holding anything but where it is.
+
+It looks for two things that the parser does not survive: sequences too deep within one another, since it recurses into them, and a
+value that claims to be far longer than the file, since it reserves what is claimed before it looks whether it is there.
+
+Where an element can be read in several ways, the way that leads deeper is taken. The walk stops where DCMTK would give up: what lies
+beyond is never parsed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+UNDEFINED = 0xFFFFFFFF
+SLACK_BYTES = 16 << 20
+"""A file that ends this much too soon, or less, is only cut short: the parser says so, at no great cost."""
+
+_ITEM = 0xFFFEE000
+_ITEM_DELIMITATION = 0xFFFEE00D
+_SEQUENCE_DELIMITATION = 0xFFFEE0DD
+_PIXEL_DATA = 0x7FE00010
+# PS3.5 table 7.1-2: these have a 16-bit length. What is no VR at all, DCMTK takes for one with 32 bits if it is two capitals.
+_SHORT_VRS = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN"}
+    | {b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)
+_FRAGMENTS = frozenset({b"", b"OB", b"OW"})
+_STOP = -1
+
+
+class Reason(StrEnum):
+    """Why a file is refused."""
+
+    TOO_DEEP = "sequences nested too deeply"
+    BEYOND_THE_FILE = "a value claims to be far longer than the file"
+    INFLATES = "inflates to too many bytes"
+
+
+class Encoding(NamedTuple):
+    """How elements are written: the byte order of `struct`, and whether they are without VR."""
+
+    order: str
+    implicit: bool
+
+
+EXPLICIT = Encoding("<", implicit=False)
+IMPLICIT = Encoding("<", implicit=True)
+BIG_ENDIAN = Encoding(">", implicit=False)
+ENCODINGS = (EXPLICIT, IMPLICIT, BIG_ENDIAN)
+
+_ITEM_TAGS = {"<": b"\xfe\xff\x00\xe0", ">": b"\xff\xfe\xe0\x00"}
+
+
+class _Readers(NamedTuple):
+    """Unpackers for one byte order."""
+
+    tag_and_length: Callable[..., tuple[Any, ...]]
+    tag_and_vr: Callable[..., tuple[Any, ...]]
+    length: Callable[..., tuple[Any, ...]]
+
+
+_READERS = {
+    order: _Readers(*(struct.Struct(order + layout).unpack_from for layout in ("HHL", "HH2sH", "L")))
+    for order in _ITEM_TAGS
+}
+
+
+def items(content: bytes) -> int:
+    """No fewer than there are items, in either byte order (pixels may hold the same bytes by chance); at the speed of memory."""
+    return sum(content.count(tag) for tag in _ITEM_TAGS.values())
+
+
+class _Level(NamedTuple):
+    """What is open: a sequence, or an item and its elements; ``end`` is the file's where its length is undefined."""
+
+    end: int
+    is_sequence: bool
+    encoding: Encoding
+
+
+class Walk:
+    """One walk over one data set.
+
+    Time and memory are bounded by the file: each step goes on by eight bytes or more, and the stack is no deeper than the limit.
+
+    Args:
+        content: the bytes that hold the data set, to their end.
+        deepest: most sequences within one another.
+
+    Attributes:
+        whole: whether the walk led exactly to the end of the file, as it does in any well-formed one.
+    """
+
+    def __init__(self, content: bytes, deepest: int) -> None:
+        self._content = content
+        self._size = len(content)
+        self._deepest = deepest
+        self._levels: list[_Level] = []
+        self._depth = 0
+        self._found: Reason | None = None
+        self.whole = False
+
+    def from_(self, offset: int, encoding: Encoding) -> Reason | None:
+        """What is wrong with the data set that begins at ``offset``; None also where it is malformed in a harmless way."""
+        self._levels = [_Level(self._size, is_sequence=False, encoding=encoding)]
+        try:
+            while 0 <= offset < self._size:
+                level = self._levels[-1]
+                if offset >= level.end:
+                    self._leave()
+                elif level.is_sequence:
+                    offset = self._next_item(offset, level)
+                else:
+                    offset = self._next_element(offset, level)
+        except struct.error:
+            return self._found  # it ends within an element's header
+        self.whole = offset == self._size
+        return self._found
+
+    def _leave(self) -> None:
+        if self._levels.pop().is_sequence:
+            self._depth -= 1
+
+    def _next_item(self, offset: int, level: _Level) -> int:
+        group, number, length = _READERS[level.encoding.order].tag_and_length(self._content, offset)
+        tag, value = group << 16 | number, offset + 8
+        if tag == _SEQUENCE_DELIMITATION:
+            self._leave()
+        elif tag == _ITEM:
+            end = self._size if length == UNDEFINED else value + length
+            self._levels.append(_Level(end, is_sequence=False, encoding=level.encoding))
+        else:
+            return _STOP
+        return value
+
+    def _next_element(self, offset: int, level: _Level) -> int:
+        if not level.encoding.implicit:
+            offset = self._past_short_values(offset, level)
+        if offset >= min(level.end, self._size):
+            return offset
+        tag, vr, value, length = self._header(offset, level.encoding)
+        if tag == _ITEM_DELIMITATION:
+            if len(self._levels) > 1:
+                self._leave()
+            return value
+        if length == UNDEFINED:
+            if tag == _PIXEL_DATA and vr in _FRAGMENTS:
+                return self._past_fragments(value, level.encoding)
+            # In UN of undefined length all is implicit VR little endian (PS3.5 6.2.2 note 2).
+            return self._enter(value, self._size, IMPLICIT if vr == b"UN" else level.encoding)
+        end = value + length
+        if self._may_be_sequence(tag, vr, value, level.encoding):
+            return self._enter(value, end, level.encoding)
+        if end > self._size + SLACK_BYTES:
+            self._found = Reason.BEYOND_THE_FILE
+        return end
+
+    def _past_short_values(self, offset: int, level: _Level) -> int:
+        """Step over elements with 16-bit lengths: nine of ten, so this loop is what a walk costs."""
+        content, last, unpack = self._content, min(level.end, self._size), _READERS[level.encoding.order].tag_and_vr
+        while offset < last:
+            _, _, vr, length = unpack(content, offset)
+            if vr not in _SHORT_VRS:
+                break
+            offset += 8 + length
+        return offset
+
+    def _may_be_sequence(self, tag: int, vr: bytes, value: int, encoding: Encoding) -> bool:
+        """Of an element of defined length. Without VRs only the dictionary tells a sequence, and it may be a vendor's."""
+        if vr:
+            return vr == b"SQ"
+        return tag != _PIXEL_DATA and self._content.startswith(_ITEM_TAGS[encoding.order], value)
+
+    def _header(self, offset: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
+        """Tag, VR, where the value begins, length."""
+        readers = _READERS[encoding.order]
+        group, number, length = readers.tag_and_length(self._content, offset)
+        tag = group << 16 | number
+        if encoding.implicit or group == 0xFFFE:
+            return tag, b"", offset + 8, length
+        _, _, vr, length = readers.tag_and_vr(self._content, offset)
+        if vr in _SHORT_VRS or not (vr.isalpha() and vr.isupper()):
+            return tag, vr, offset + 8, length
+        return tag, vr, offset + 12, readers.length(self._content, offset + 8)[0]
+
+    def _enter(self, value: int, end: int, encoding: Encoding) -> int:
+        self._depth += 1
+        self._levels.append(_Level(end, is_sequence=True, encoding=encoding))
+        if self._depth <= self._deepest:
+            return value
+        self._found = Reason.TOO_DEEP
+        return _STOP
+
+    def _past_fragments(self, offset: int, encoding: Encoding) -> int:
+        """The offset after encapsulated pixel data (PS3.5 A.4): its items hold bytes, not elements."""
+        tag_and_length = _READERS[encoding.order].tag_and_length
+        while True:
+            group, number, length = tag_and_length(self._content, offset)
+            tag = group << 16 | number
+            if tag == _SEQUENCE_DELIMITATION:
+                return offset + 8
+            if tag != _ITEM or length == UNDEFINED:
+                return _STOP
+            offset += 8 + length
