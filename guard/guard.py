@@ -71,11 +71,15 @@ class Guard:
             return Status(self._looked_at, self._suspected, dict(self._refused), self._total_ns, self._longest_ns)
 
     def _in_words(self, reason: Reason) -> str:
-        if reason is Reason.TOO_DEEP:
-            return f"{reason}: more than {self._settings.max_sequence_depth} (IngestGuard.MaxSequenceDepth)"
-        if reason is Reason.INFLATES:
-            return f"{reason}: more than {self._settings.max_inflated_bytes} (IngestGuard.MaxInflatedBytes)"
-        return str(reason)
+        allowed = {
+            Reason.TOO_DEEP: (self._settings.max_sequence_depth, "MaxSequenceDepth"),
+            Reason.TOO_MANY: (self._settings.max_elements, "MaxElements"),
+            Reason.INFLATES: (self._settings.max_inflated_bytes, "MaxInflatedBytes"),
+        }
+        if reason not in allowed:
+            return str(reason)
+        most, key = allowed[reason]
+        return f"{reason}: more than {most} (IngestGuard.{key})"
 
     def _count(self, found: _Findings, elapsed_ns: int) -> None:
         with self._lock:
@@ -109,15 +113,15 @@ class Guard:
         return b"".join(pieces)
 
     def _walk(self, content: bytes, starts: tuple[int, ...], encoding: Encoding, found: _Findings) -> None:
-        deepest = self._settings.max_sequence_depth
+        deepest, most = self._settings.max_sequence_depth, self._settings.max_elements
         for start in starts:
-            walk = Walk(content, deepest)
+            walk = Walk(content, deepest, most)
             found.reason = found.reason or walk.from_(start, encoding)
             if found.reason or walk.whole or items(content) <= deepest:
                 continue
             # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one ends soon.
             found.suspected = True
-            others = (Walk(content, deepest).from_(start, other) for other in ENCODINGS if other != encoding)
+            others = (Walk(content, deepest, most).from_(start, other) for other in ENCODINGS if other != encoding)
             found.reason = Reason.TOO_DEEP if Reason.TOO_DEEP in others else None
 
 

@@ -22,6 +22,13 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
             le=1000,
         ),
     ] = 32
+    max_elements: Annotated[
+        int,
+        Meta(
+            description="Most elements, items and fragments. Orthanc's time grows with the square of their number: it takes half a minute for 100,000 at one level.",
+            ge=1000,
+        ),
+    ] = 1_000_000
     max_inflated_bytes: Annotated[
         int, Meta(description="Most bytes that a deflated data set may inflate to (decompression bombs).", ge=1)
     ] = 1 << 30

@@ -36,6 +36,7 @@ class Reason(StrEnum):
 
     TOO_DEEP = "sequences nested too deeply"
     BEYOND_THE_FILE = "a value claims to be far longer than the file"
+    TOO_MANY = "too many elements"
     INFLATES = "inflates to too many bytes"
 
 
@@ -84,20 +85,22 @@ class _Level(NamedTuple):
 class Walk:
     """One walk over one data set.
 
-    Time and memory are bounded by the file: each step goes on by eight bytes or more, and the stack is no deeper than the limit.
+    Time and memory are bounded: no more steps than elements are allowed, and a stack no deeper than sequences may be.
 
     Args:
         content: the bytes that hold the data set, to their end.
         deepest: most sequences within one another.
+        most: most elements, items and fragments.
 
     Attributes:
         whole: whether the walk led exactly to the end of the file, as it does in any well-formed one.
     """
 
-    def __init__(self, content: bytes, deepest: int) -> None:
+    def __init__(self, content: bytes, deepest: int, most: int) -> None:
         self._content = content
         self._size = len(content)
         self._deepest = deepest
+        self._left = most
         self._levels: list[_Level] = []
         self._depth = 0
         self._found: Reason | None = None
@@ -108,6 +111,10 @@ class Walk:
         self._levels = [_Level(self._size, is_sequence=False, encoding=encoding)]
         try:
             while 0 <= offset < self._size:
+                self._left -= 1
+                if self._left < 0:
+                    self._found = Reason.TOO_MANY
+                    break
                 level = self._levels[-1]
                 if offset >= level.end:
                     self._leave()
@@ -161,11 +168,14 @@ class Walk:
     def _past_short_values(self, offset: int, level: _Level) -> int:
         """Step over elements with 16-bit lengths: nine of ten, so this loop is what a walk costs."""
         content, last, unpack = self._content, min(level.end, self._size), _READERS[level.encoding.order].tag_and_vr
-        while offset < last:
+        left = self._left
+        while offset < last and left:
             _, _, vr, length = unpack(content, offset)
             if vr not in _SHORT_VRS:
                 break
             offset += 8 + length
+            left -= 1
+        self._left = left
         return offset
 
     def _may_be_sequence(self, tag: int, vr: bytes, value: int, encoding: Encoding) -> bool:
@@ -197,7 +207,8 @@ class Walk:
     def _past_fragments(self, offset: int, encoding: Encoding) -> int:
         """The offset after encapsulated pixel data (PS3.5 A.4): its items hold bytes, not elements."""
         tag_and_length = _READERS[encoding.order].tag_and_length
-        while True:
+        while self._left > 0:
+            self._left -= 1
             group, number, length = tag_and_length(self._content, offset)
             tag = group << 16 | number
             if tag == _SEQUENCE_DELIMITATION:
@@ -205,3 +216,4 @@ class Walk:
             if tag != _ITEM or length == UNDEFINED:
                 return _STOP
             offset += 8 + length
+        return offset

@@ -154,7 +154,19 @@ def test_a_deflate_bomb_is_refused_and_not_held_in_memory() -> None:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = head + b"".join(deflate.compress(bytes(1 << 20)) for _ in range(64)) + deflate.flush()
     assert refused(bomb, Settings(max_inflated_bytes=1 << 25)) is Reason.INFLATES
-    assert refused(bomb, Settings(max_inflated_bytes=1 << 26)) is None
+    # Zeros are elements (0000,0000) without a VR, eight bytes each.
+    assert refused(bomb, Settings(max_inflated_bytes=1 << 26, max_elements=1000)) is Reason.TOO_MANY
+
+
+def test_more_elements_than_orthanc_could_ever_store_are_refused_and_no_others() -> None:
+    for element in (long_element(b"UN", 0), struct.pack("<HH2sH", 0x0011, 0x1010, b"LO", 0)):
+        dicom = file_around(element * 2000, ExplicitVRLittleEndian)
+        assert refused(dicom, Settings(max_elements=3000)) is None
+        assert refused(dicom, Settings(max_elements=1000)) is Reason.TOO_MANY
+    fragments = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 2000 + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    pixels = file_around(long_element(b"OB", UNDEFINED, fragments, (0x7FE0, 0x0010)), JPEGBaseline8Bit)
+    assert refused(pixels, Settings(max_elements=3000)) is None
+    assert refused(pixels, Settings(max_elements=1000)) is Reason.TOO_MANY
 
 
 NATIVE_REFUSES_TOO = {
