@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
-from transcoder import PendingProofs, Transcoder
+from transcoder import PendingProofs
 
 from . import __version__, allocator, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
@@ -62,11 +62,9 @@ class Bundle:
 
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
         """Whether `stored` is what our own transcoder, which proves each image, makes of `original`."""
-        settings = self.configuration.ingest_transcoder
-        if settings is None or not settings.verify:
+        if self.transcoding is None or not self.transcoding.transcoder.settings.verify:
             return False
-        # One of its own, which proves at once: nobody would ask for a verdict here, and these are no arrivals to be counted.
-        return Transcoder(settings).transcode(original, "http").dicom == stored
+        return self.transcoding.transcoder.tried(original, "http").dicom == stored
 
     @property
     def parts(self) -> list[Part]:

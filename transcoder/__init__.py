@@ -6,9 +6,21 @@ of the server it runs in.
 """
 
 from .counters import CounterRow
+from .explain import Explanation, explain
 from .outcome import Outcome, Reason
 from .pending import PendingProofs
 from .settings import Rule, Settings, check
 from .transcoder import Transcoder
 
-__all__ = ["CounterRow", "Outcome", "PendingProofs", "Reason", "Rule", "Settings", "Transcoder", "check"]
+__all__ = [
+    "CounterRow",
+    "Explanation",
+    "Outcome",
+    "PendingProofs",
+    "Reason",
+    "Rule",
+    "Settings",
+    "Transcoder",
+    "check",
+    "explain",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from . import names
 from .header import BITS_STORED, MODALITY, PHOTOMETRIC_INTERPRETATION, ROWS, SAMPLES_PER_PIXEL, SOP_CLASS, Header
@@ -51,7 +52,18 @@ class Decision:
     target: Target | None
 
 
-_Condition = Callable[[Facts], bool]
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a rule: its key in the configuration, what it asks of which fact, and whether a value fulfils it."""
+
+    key: str
+    fact: str
+    wanted: str
+    fulfilled_by: Callable[[Any], bool]
+
+    def __call__(self, facts: Facts) -> bool:
+        """Whether it holds."""
+        return self.fulfilled_by(getattr(facts, self.fact))
 
 
 class Policy:
@@ -73,6 +85,11 @@ class Policy:
         decisions = [self._default, *(decision for _, decision in self._rules)]
         return frozenset(decision.target for decision in decisions if decision.target is not None)
 
+    @property
+    def rules(self) -> tuple[tuple[tuple[Condition, ...], Decision], ...]:
+        """Each rule's conditions and what it asks for, in order; the default, which has no conditions, last."""
+        return (*self._rules, ((), self._default))
+
     def decide(self, facts: Facts) -> Decision:
         """The first rule whose conditions all hold, else the default."""
         for conditions, decision in self._rules:
@@ -81,7 +98,7 @@ class Policy:
         return self._default
 
 
-def _compiled(rule: Rule, number: int) -> tuple[tuple[_Condition, ...], Decision]:
+def _compiled(rule: Rule, number: int) -> tuple[tuple[Condition, ...], Decision]:
     path = f"{SECTION}.Rules[{number}]"
     decision = Decision(rule.name or f"Rules[{number}]", names.action(rule.action, f"{path}.Action"))
     wanted: dict[str, frozenset[object] | None] = {
@@ -99,20 +116,23 @@ def _compiled(rule: Rule, number: int) -> tuple[tuple[_Condition, ...], Decision
         high: int | None = getattr(rule, f"maximum_{key.lower()}")
         names.check_range(low, high, path, key)
         if low is not None or high is not None:
-            conditions.append(_between(fact, low, high))
+            conditions.append(_between(fact, key, low, high))
     return tuple(conditions), decision
 
 
-def _one_of(fact: str, values: frozenset[object]) -> _Condition:
-    return lambda facts: getattr(facts, fact) in values
+def _one_of(fact: str, values: frozenset[object]) -> Condition:
+    key = "".join(word.capitalize() for word in fact.split("_"))
+    return Condition(key, fact, f"one of {', '.join(sorted(map(str, values)))}", lambda value: value in values)
 
 
-def _between(fact: str, low: int | None, high: int | None) -> _Condition:
-    def holds(facts: Facts) -> bool:
-        value: int | None = getattr(facts, fact)
+def _between(fact: str, key: str, low: int | None, high: int | None) -> Condition:
+    def fulfils(value: int | None) -> bool:
         return value is not None and (low is None or value >= low) and (high is None or value <= high)
 
-    return holds
+    wanted = " and ".join(
+        text for text, bound in ((f"at least {low}", low), (f"at most {high}", high)) if bound is not None
+    )
+    return Condition(key, fact, wanted, fulfils)
 
 
 def _refuse_repeated_names(found: list[str]) -> None:

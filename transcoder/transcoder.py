@@ -30,6 +30,7 @@ class _Progress:
     """What is known of an instance so far, for the outcome of one that fails half-way."""
 
     bytes_in: int
+    may_wait: bool = False
     rule: str = ""
     source_syntax: str = ""
     target_syntax: str = ""
@@ -105,15 +106,10 @@ class Transcoder:
             The outcome. Nothing is raised: an instance that cannot be transcoded is stored as it came.
         """
         started = time.perf_counter_ns()
-        progress = _Progress(len(dicom))
+        progress = _Progress(len(dicom), may_wait=self._pending is not None)
         if self._pending is not None:
             self._pending.forget()  # of an instance that this thread received before and that was never stored
-        try:
-            outcome = self._transcode(dicom, origin, progress)
-        except KeptError as kept:
-            outcome = progress.outcome(kept.reason, kept.detail)
-        except Exception as error:  # noqa: BLE001 - MemoryError and RecursionError too: no failure here may refuse an instance
-            outcome = progress.outcome(Reason.ERROR, one_line(error))
+        outcome = self._attempt(dicom, origin, progress)
         elapsed_ns = time.perf_counter_ns() - started
         if outcome.transcoded and progress.proof is not None and self._pending is not None:
             self._prove_later(self._pending, progress.proof, outcome, elapsed_ns)
@@ -121,9 +117,21 @@ class Transcoder:
             self._conclude(outcome, elapsed_ns)
         return outcome
 
+    def tried(self, dicom: bytes, origin: str) -> Outcome:
+        """The same, proven before it returns, and nothing is counted or logged."""
+        return self._attempt(dicom, origin, _Progress(len(dicom)))
+
     def close(self, deadline_s: float = 5.0) -> None:
         """End the helper threads. `transcode` goes on to work, without them."""
         self._crew.stop(deadline_s)
+
+    def _attempt(self, dicom: bytes, origin: str, progress: _Progress) -> Outcome:
+        try:
+            return self._transcode(dicom, origin, progress)
+        except KeptError as kept:
+            return progress.outcome(kept.reason, kept.detail)
+        except Exception as error:  # noqa: BLE001 - MemoryError and RecursionError too: no failure here may refuse an instance
+            return progress.outcome(Reason.ERROR, one_line(error))
 
     def _conclude(self, outcome: Outcome, elapsed_ns: int) -> None:
         self._counters.add(outcome, elapsed_ns)
@@ -148,6 +156,16 @@ class Transcoder:
         pending.expect(proof)
         for task in proof.tasks:
             self._crew.help_with(task)
+
+    @property
+    def settings(self) -> Settings:
+        """What it was made with."""
+        return self._settings
+
+    @property
+    def policy(self) -> Policy:
+        """Its rules."""
+        return self._policy
 
     def counters(self) -> tuple[CounterRow, ...]:
         """A snapshot of the totals by rule and reason."""
@@ -202,7 +220,7 @@ class Transcoder:
 
     def _encode(self, received: memoryview, image: _Image, progress: _Progress) -> bytes:
         frames = Frames(image.header, image.layout, self._codecs[image.target])
-        later = self._may_prove_later(image.target, len(received))
+        later = progress.may_wait and self._may_prove_later(image.target, len(received))
         verify = self._settings.verify and not later
         encoded = encode_frames(frames, self._crew, verify=verify, byte_limit=len(received))
         progress.verify_ns = encoded.verify_ns

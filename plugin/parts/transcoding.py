@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from timing import Metric
-from transcoder import CounterRow, PendingProofs, Transcoder
-from transcoder.settings import Settings
+from transcoder import CounterRow, PendingProofs, Transcoder, explain
+from transcoder.settings import ORIGINS, Settings
 
 from .. import rest
 from .part import PREFIX, Part
@@ -34,15 +34,26 @@ class TranscodingPart(Part):
         return {"transcoder": lambda: transcoder_metrics(self.transcoder.counters())}
 
     def routes(self) -> list[rest.Route]:
-        """Outcomes by rule."""
+        """Outcomes by rule; what would become of a file."""
         return [
             rest.Route(
                 "GET",
                 "/transcoder/status",
                 "outcomes by rule",
                 lambda _: rest.json_answer(self.transcoder.counters()),
-            )
+            ),
+            # POST because the instance is its body; it changes nothing. Not by Orthanc's identifier: a route that asked Orthanc for the file
+            # would hold one HTTP thread while it waits for another.
+            rest.Route("POST", "/transcoder/explain", "which rule decides about a DICOM file, and why", self._explain),
         ]
+
+    def _explain(self, request: rest.Request) -> rest.Answer:
+        origin = request.headers.get("origin-of-instance", "http")
+        if origin not in ORIGINS:
+            raise rest.RefusedError(400, f"Origin-Of-Instance: {origin[:40]!r}: expected one of {', '.join(ORIGINS)}")
+        if not request.body:
+            raise rest.RefusedError(400, "body: empty: expected a DICOM file")
+        return rest.json_answer(explain(self.transcoder, request.body, origin))
 
 
 def transcoder_metrics(rows: Iterable[CounterRow]) -> Iterable[Metric]:
