@@ -150,12 +150,15 @@ class HighThroughputJpeg2000(Codec):
 
     def encode(self, frame: Samples, layout: Layout) -> bytes:
         """See the class."""
+        return self._encoded(frame, layout)
+
+    def _encoded(self, frame: Samples, layout: Layout, **options: Any) -> bytes:
         stored, allocated = layout.bits_stored, layout.bits_allocated
         declared = stored < allocated and (allocated == 8 or stored > 8)
         samples = as_stored(frame, layout)
         if declared and not layout.signed:
             samples = (frame - frame.dtype.type(1 << (stored - 1))).view(f"<i{allocated // 8}")
-        stream = bytearray(self._encode(samples, reversible=True, rgb=False, planar=False))
+        stream = bytearray(self._encode(samples, reversible=True, rgb=False, planar=False, **options))
         if declared:
             self._declare(stream, layout)
         return bytes(stream)
@@ -169,6 +172,41 @@ class HighThroughputJpeg2000(Codec):
     def decode(self, stream: bytes, layout: Layout) -> Any:
         """See the base class."""
         return self._decode(stream, planar=False)
+
+
+class ProgressiveHighThroughputJpeg2000(HighThroughputJpeg2000):
+    """HTJ2K lossless with what .202 asks beyond .201 (PS3.5 10.18), so that a reader can fetch a thumbnail from a stream's beginning.
+
+    Progression RPCL, which is OpenJPH's own choice, tile-part lengths (TLM), and decompositions until the lowest resolution
+    is no wider or no higher than 64. The stream is looked at, since the binding promises none of it.
+    """
+
+    _COD = b"\xff\x52"
+    _TLM = b"\xff\x55"
+    _SOT = b"\xff\x90"
+    _RPCL = 2
+
+    def encode(self, frame: Samples, layout: Layout) -> bytes:
+        """See the class."""
+        halvings = 5
+        while min(layout.rows, layout.columns) > 64 << halvings:
+            halvings += 1
+        stream = self._encoded(frame, layout, tlm=True, resolutions=halvings)
+        self._check_markers(stream, halvings)
+        return stream
+
+    def _check_markers(self, stream: bytes, halvings: int) -> None:
+        """Walk the main header (ISO/IEC 15444-1 A.4 to A.7)."""
+        found, offset = {}, 2
+        while (marker := stream[offset : offset + 2]) != self._SOT:
+            size = int.from_bytes(stream[offset + 2 : offset + 4], "big")
+            if size < 2:
+                raise ValueError("HTJ2K: no tile-part after the main header")
+            found[marker] = stream[offset + 4 : offset + 2 + size]
+            offset += 2 + size
+        cod = found.get(self._COD, bytes(6))
+        if cod[1] != self._RPCL or cod[5] < halvings or self._TLM not in found:
+            raise ValueError("HTJ2K: the stream is not RPCL with TLM")
 
 
 class Rle(Codec):
@@ -214,6 +252,7 @@ _CODECS: dict[Target, type[Codec]] = {
     Target.JPEG_LS_LOSSLESS: JpegLs,
     Target.JPEG_2000_LOSSLESS: Jpeg2000,
     Target.HTJ2K_LOSSLESS: HighThroughputJpeg2000,
+    Target.HTJ2K_LOSSLESS_RPCL: ProgressiveHighThroughputJpeg2000,
     Target.RLE_LOSSLESS: Rle,
 }
 

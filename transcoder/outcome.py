@@ -39,7 +39,7 @@ class Reason(StrEnum):
     PHOTOMETRIC = "kept: unsupported photometric interpretation"
     PIXEL_LENGTH = "kept: pixel data length does not match"
     STRAY_BITS = "kept: bits set above bits stored"
-    OFFSET_TABLE = "kept: would need an extended offset table"
+    OFFSET_TABLE = "kept: too large for an offset table"
     # The result was not good enough.
     NOT_SMALLER = "kept: not smaller"
     VERIFICATION_FAILED = "kept: verification failed"

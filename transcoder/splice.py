@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from .elements import UNDEFINED
 from .filemeta import FileMeta, with_transfer_syntax
-from .header import PIXEL_DATA, PIXEL_GROUP_LENGTH, PLANAR_CONFIGURATION, Header
+from .header import EXTENDED_OFFSET_TABLE, PIXEL_DATA, PIXEL_GROUP_LENGTH, PLANAR_CONFIGURATION, Header
 from .outcome import KeptError, Reason
 from .syntaxes import Target
 
@@ -16,29 +16,46 @@ _PIXEL_DATA_HEADER = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED)
 _ITEM = struct.Struct("<HHL")
 _END_OF_SEQUENCE = _ITEM.pack(0xFFFE, 0xE0DD, 0)
 _LARGEST_OFFSET = 0xFFFFFFFF
+_LONGEST_ITEM = 0xFFFFFFFE
 
 
 def encapsulated(fragments: Sequence[bytes]) -> list[bytes]:
     """Pixel Data with one fragment per frame and a basic offset table (PS3.5 A.4, table A.4-2).
 
+    Where offsets do not fit its 32 bits it stays empty, and an extended offset table stands before Pixel Data (PS3.3 C.7.6.3.1.8).
+
     Raises:
-        KeptError: offsets do not fit 32 bits, which would ask for an extended offset table.
+        KeptError: a frame does not fit the 32-bit length of its item, or the frames are too many for a table.
     """
-    sizes = [8 + len(fragment) + len(fragment) % 2 for fragment in fragments]
-    offsets = list(accumulate(sizes[:-1], initial=0))
-    if offsets[-1] > _LARGEST_OFFSET:
+    lengths = [len(fragment) + len(fragment) % 2 for fragment in fragments]
+    offsets = list(accumulate((8 + length for length in lengths[:-1]), initial=0))
+    if max(lengths) > _LONGEST_ITEM or 8 * len(lengths) > _LONGEST_ITEM:
         raise KeptError(Reason.OFFSET_TABLE)
-    pieces = [
-        _PIXEL_DATA_HEADER,
-        _ITEM.pack(0xFFFE, 0xE000, 4 * len(offsets)),
-        struct.pack(f"<{len(offsets)}L", *offsets),
-    ]
+    if offsets[-1] > _LARGEST_OFFSET:
+        pieces = [
+            *_extended_table(EXTENDED_OFFSET_TABLE, offsets),
+            *_extended_table(EXTENDED_OFFSET_TABLE + 1, lengths),
+            _PIXEL_DATA_HEADER,
+            _ITEM.pack(0xFFFE, 0xE000, 0),
+        ]
+    else:
+        pieces = [
+            _PIXEL_DATA_HEADER,
+            _ITEM.pack(0xFFFE, 0xE000, 4 * len(offsets)),
+            struct.pack(f"<{len(offsets)}L", *offsets),
+        ]
     for fragment in fragments:
         pieces += (_ITEM.pack(0xFFFE, 0xE000, len(fragment) + len(fragment) % 2), fragment)
         if len(fragment) % 2:
             pieces.append(b"\0")  # PS3.5 A.4: fragments are of even length; decoders stop at EOI
     pieces.append(_END_OF_SEQUENCE)
     return pieces
+
+
+def _extended_table(tag: int, numbers: Sequence[int]) -> tuple[bytes, bytes]:
+    """Extended Offset Table or Extended Offset Table Lengths, of VR OV: 64 bits each."""
+    header = struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"OV", 0, 8 * len(numbers))
+    return header, struct.pack(f"<{len(numbers)}Q", *numbers)
 
 
 def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequence[bytes], target: Target) -> bytes:

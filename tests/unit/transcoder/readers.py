@@ -21,6 +21,7 @@ PYDICOM = {
     "JPEGLSLossless": "pyjpegls",
     "JPEG2000Lossless": "pylibjpeg",
     "HTJ2KLossless": "pylibjpeg",
+    "HTJ2KLosslessRPCL": "pylibjpeg",
     "RLELossless": "pydicom",
 }
 
@@ -44,7 +45,7 @@ def decoded(dicom: bytes, target: str) -> dict[str, bytes]:
         found["dcmtk"] = _converted(DCMTK[target], dicom)
     ds = pydicom.dcmread(io.BytesIO(dicom))
     beyond_gdcm = (
-        target == "HTJ2KLossless"
+        target.startswith("HTJ2K")
         or (target in ("JPEGLosslessSV1", "RLELossless") and ds.BitsStored < ds.BitsAllocated == 8)
         or (target == "RLELossless" and ds.SamplesPerPixel == 3 and ds.BitsAllocated == 16)
     )

@@ -14,12 +14,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-TARGETS = ("JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "HTJ2KLossless", "RLELossless")
+TARGETS = ("JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "HTJ2KLossless", "HTJ2KLosslessRPCL", "RLELossless")
 SYNTAX = {
     "JPEGLosslessSV1": "1.2.840.10008.1.2.4.70",
     "JPEGLSLossless": "1.2.840.10008.1.2.4.80",
     "JPEG2000Lossless": "1.2.840.10008.1.2.4.90",
     "HTJ2KLossless": "1.2.840.10008.1.2.4.201",
+    "HTJ2KLosslessRPCL": "1.2.840.10008.1.2.4.202",
     "RLELossless": "1.2.840.10008.1.2.5",
 }
 UNDEFINED = 0xFFFFFFFF

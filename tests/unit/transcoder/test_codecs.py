@@ -11,7 +11,9 @@ from pydicom.encaps import generate_frames
 
 from tests.unit.transcoder.samples import TARGETS, Array, data_set, image, part10
 from transcoder import Reason, Settings, Transcoder, codecs
-from transcoder.syntaxes import TARGETS_BY_KEYWORD
+from transcoder.codecs import load
+from transcoder.pixels import Layout
+from transcoder.syntaxes import TARGETS_BY_KEYWORD, Target
 
 
 def _stream(pixels: Array, target: str, stored: int | None = None, photometric: str | None = None) -> bytes:
@@ -110,3 +112,28 @@ def test_a_missing_codec_stops_the_start_with_one_line(target: str, monkeypatch:
     )
     Transcoder(Settings(default=target, enable=False))
     Transcoder(Settings())  # not asked for, not loaded
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "halvings"), [(40, 4000, 5), (2048, 2048, 5), (2049, 3000, 6), (4500, 4200, 7)]
+)
+def test_rpcl_streams_have_what_the_standard_asks(rows: int, columns: int, halvings: int) -> None:
+    """PS3.5 10.18: RPCL, tile-part lengths, a lowest resolution no wider or no higher than 64."""
+    layout = Layout(rows, columns, 1, 1, 8, 8, signed=False, planar=False, photometric="MONOCHROME2")
+    stream = load(Target.HTJ2K_LOSSLESS_RPCL).encode(np.zeros((rows, columns), "u1"), layout)
+    cod = stream.index(b"\xff\x52")
+    assert stream[cod + 5] == 2
+    assert stream[cod + 9] == halvings
+    assert -(-min(rows, columns) >> halvings) <= 64
+    assert b"\xff\x55" in stream[: stream.index(b"\xff\x90")]
+
+
+def test_a_stream_that_is_not_rpcl_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(16, 16, 1, 1, 8, 8, signed=False, planar=False, photometric="MONOCHROME2")
+    codec = load(Target.HTJ2K_LOSSLESS_RPCL)
+    good = codec.encode(np.zeros((16, 16), "u1"), layout)
+    at = good.index(b"\xff\x52") + 5
+    for stream in (good[:at] + b"\0" + good[at + 1 :], good[:40] + bytes(100)):
+        monkeypatch.setattr(codec, "_encoded", lambda *_, stream=stream, **__: stream)
+        with pytest.raises(ValueError, match="HTJ2K"):
+            codec.encode(np.zeros((16, 16), "u1"), layout)

@@ -38,7 +38,7 @@ def test_unknown_keys_missing_actions_and_wrong_types_are_refused_on_reading(tex
         msgspec.json.decode(text, type=Settings)
 
 
-ALL = "JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, RLELossless"
+ALL = "JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, RLELossless"
 
 
 @pytest.mark.parametrize(
