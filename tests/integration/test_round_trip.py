@@ -19,7 +19,7 @@ pytestmark = pytest.mark.orthanc
 
 # Several of the files are one instance in several transfer syntaxes: each is to be stored, not only the first.
 OVERWRITE = {"OverwriteInstances": True}
-TARGETS = ["JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless", "HTJ2KLossless"]
+TARGETS = ["JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless", "HTJ2KLossless", "HTJ2KLosslessRPCL"]
 
 
 def upload(server: OrthancProcess, path: Path) -> tuple[int, str]:
