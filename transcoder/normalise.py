@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from .big_endian import to_little_endian
 from .explicit import to_explicit
 from .header import PIXEL_DATA, Header, scan
 from .inflate import inflate
@@ -15,20 +16,20 @@ _KNOWN = frozenset(TRANSFER_SYNTAXES.values())
 
 
 def open_data_set(data_set: memoryview, transfer_syntax: str, maximum_inflated_bytes: int) -> Header:
-    """Scan a data set as it was received; inflated where it is deflated, but implicit VR stays as it is.
+    """Scan a data set as it was received; inflated where it is deflated, turned where it is big endian, but implicit VR stays as it is.
 
     The policy can thus be asked before the work of a conversion is done.
 
     Raises:
         KeptError: the syntax is not one to start from, or the data set cannot be read.
     """
-    if transfer_syntax == EXPLICIT_BIG_ENDIAN:
-        # OW values (overlays, lookup tables, waveforms, private ones) would have to be swapped by guesswork.
-        raise KeptError(Reason.BIG_ENDIAN)
     if transfer_syntax not in READABLE:
         known = transfer_syntax in _KNOWN
         raise KeptError(Reason.COMPRESSED if known else Reason.UNKNOWN_SYNTAX, transfer_syntax)
-    if transfer_syntax == DEFLATED_LITTLE_ENDIAN:
+    if transfer_syntax == EXPLICIT_BIG_ENDIAN:
+        # All of it at once: of what it says nothing can be read before.
+        data_set = memoryview(to_little_endian(data_set))
+    elif transfer_syntax == DEFLATED_LITTLE_ENDIAN:
         data_set = memoryview(inflate(data_set, maximum_inflated_bytes))
     return scan(data_set, implicit=transfer_syntax == IMPLICIT_LITTLE_ENDIAN)
 

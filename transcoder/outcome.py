@@ -18,7 +18,7 @@ class Reason(StrEnum):
     TOO_LARGE = "kept: above the maximum size"
     # Not ours to touch, and nothing wrong with it.
     COMPRESSED = "kept: already compressed"
-    BIG_ENDIAN = "kept: big endian"
+    BIG_ENDIAN = "kept: big endian with values of unknown byte order"
     UNKNOWN_SYNTAX = "kept: unknown transfer syntax"
     DICOMDIR = "kept: DICOMDIR"
     NO_PIXEL_DATA = "kept: no pixel data"

@@ -212,9 +212,12 @@ def test_a_gzip_trailer_that_agrees_is_let_pass() -> None:
     assert transcoder.transcode(_deflated(PLAIN, trailer[::-1]), "http").reason is Reason.INFLATE
 
 
-def test_big_endian_is_kept_and_said_so() -> None:
-    original = part10(data_set(image()), ExplicitVRBigEndian)
-    assert Transcoder(Settings(default="RLELossless")).transcode(original, "http").reason is Reason.BIG_ENDIAN
+def test_big_endian_with_a_value_of_unknown_byte_order_is_kept_and_said_so() -> None:
+    ds = data_set(image())
+    ds.add_new(0x00291010, "UN", b"\1\2")
+    outcome = Transcoder(Settings(default="RLELossless")).transcode(part10(ds, ExplicitVRBigEndian), "http")
+    assert outcome.reason is Reason.BIG_ENDIAN
+    assert "(0029,1010)" in outcome.detail
 
 
 def test_items_may_be_of_either_length() -> None:

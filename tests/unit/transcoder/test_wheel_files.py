@@ -19,7 +19,7 @@ EXPECTED = {
     "examples_overlay.dcm": Reason.TRANSCODED,
     "examples_palette.dcm": Reason.TRANSCODED,
     "examples_rgb_color.dcm": Reason.TRANSCODED,
-    "MR_small_bigendian.dcm": Reason.BIG_ENDIAN,
+    "MR_small_bigendian.dcm": Reason.TRANSCODED,
     "MR_small_padded.dcm": Reason.PIXEL_LENGTH,
     "MR_truncated.dcm": Reason.MALFORMED,
     "MR_small_RLE.dcm": Reason.COMPRESSED,
@@ -69,13 +69,15 @@ def assert_same_image(original: bytes, new: bytes, target: str, name: str) -> No
     before, after = pydicom.dcmread(io.BytesIO(original)), pydicom.dcmread(io.BytesIO(new))
     assert after.file_meta.TransferSyntaxUID == SYNTAX[target]
     expected = bytes(before.PixelData)
-    if getattr(before, "PlanarConfiguration", 0) == 1:
-        expected = before.pixel_array.tobytes()
+    if getattr(before, "PlanarConfiguration", 0) == 1 or not before.original_encoding[1]:
+        pixels = before.pixel_array
+        expected = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     for reader, raw in decoded(new, target).items():
         assert raw[: len(expected)] == expected, (name, reader)
     for ds in (before, after):
         del ds.PixelData
         ds.pop("PlanarConfiguration", None)
+        ds.pop(0x7FE00000, None)  # the retired group length counts the new pixel data
     assert [elem.tag for elem in before] == [elem.tag for elem in after], name
     # UN where the implicit file had no VR: compare what pydicom makes of the values.
     for old, fresh in zip(before, after, strict=True):
