@@ -7,8 +7,12 @@ import sys
 
 WHAT = {
     "ingest": "ingest and deletion of one study, the tables of Orthanc's published benchmark",
-    "associations": "C-STORE with the association tuner and without",
+    "associations": "C-STORE with the association tuner and without, Orthanc to Orthanc, TLS",
+    "transcoding": "transcoding on ingest against Orthanc's own",
     "deletion": "DELETE, draining, and ingest beside them",
+    "studies": "storing while a study is deleted in the background",
+    "memory": "resident memory after large uploads",
+    "timing_cost": "what stage timing costs",
     "timeline": "a picture of the two stalls, from a capture",
 }
 

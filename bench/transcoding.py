@@ -26,12 +26,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .ingest import JPEG_LOSSLESS, by_http, by_storescu, machine, usage
+from .machine import machine, usage
+from .sending import HttpKeepAlive, Storescu
+from .variants import GDCM_PLUGIN, JPEG_LOSSLESS, STORAGE, WATCH
 from .volumes import CRANIUM, real_ct
 
-GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
-STORAGE: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 3600}}
-WATCH: dict[str, Any] = {"DicomAssociations": {}}
 NATIVE = "native .70, DCMTK"
 NATIVE_GDCM = "native .70, GDCM"
 UNTOUCHED = "native, no transcoding"
@@ -107,12 +106,12 @@ def measure(cell: Cell, paths: list[Path], folder: Path) -> Sample:
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
     """
     place = Path(tempfile.mkdtemp(dir=folder))
-    send = (by_http if cell.sender == "HTTP" else by_storescu)(cell.clients)
+    way = (HttpKeepAlive if cell.sender == "HTTP" else Storescu)(cell.clients)
     try:
         with OrthancProcess(place, configuration(cell.variant, cell.sender, place), graceful=False) as server:
             before = usage(server)[0]
             began = time.monotonic()
-            send(server, paths)
+            way.send(server, paths)
             seconds = time.monotonic() - began
             cpu_seconds, peak_mb = usage(server)
             held = server.json("GET", "/statistics")
