@@ -43,7 +43,7 @@ def show(name: str, times: list[float], took_s: float) -> None:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Runs the three."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
     with tempfile.TemporaryDirectory(prefix="bench studies ") as folder:
@@ -70,7 +70,8 @@ def main() -> None:
                     times = latencies_ms(server, arriving, lambda thread=deletion: thread.is_alive())  # type: ignore[misc]
                     deletion.join()
                     show(name, times, time.perf_counter() - begun)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

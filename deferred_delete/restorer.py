@@ -28,8 +28,12 @@ _HEADERS_AT_ONCE: Final = 32
 _IMPORTS_AT_ONCE: Final = 8
 # Headers are read for a third of the time at most, unless somebody waits for a study.
 _REST: Final = 2.0
-# How soon a file that was deleted just now shows up in the list.
+# How soon a file that was deleted just now shows up in the list. Doubling while nothing is deleted; whoever asks for the list
+# makes us look at once.
 _LOOK_EVERY_S: Final = 1.0
+_LOOK_AT_LEAST_EVERY_S: Final = 60.0
+# Enough for nearly every header up to the identifiers; only the others are read further.
+_USUAL_HEADER_BYTES: Final = 32 * 1024
 _TIDY_EVERY_S: Final = 60.0
 # Instances that are remembered for the list of deleted studies; more only if a restore looks for one. About 150 MB.
 MOST_REMEMBERED: Final = 500_000
@@ -80,6 +84,7 @@ class Restorer:
         self._tidy_at = 0.0
         self._tidy_wanted = True
         self._full = False
+        self._look_in_s = _LOOK_EVERY_S
         self._log_limit = LogLimit()
         self._book.give_back()
 
@@ -108,7 +113,9 @@ class Restorer:
             self._full = self._book.remembered() >= MOST_REMEMBERED
             self._tidy_at = time.monotonic() + _TIDY_EVERY_S
         if self._full or self._ledger.newest_id <= self._read_until:
-            return _LOOK_EVERY_S  # no statement at all: an idle archive is left in peace
+            self._look_in_s = min(self._look_in_s * 2, _LOOK_AT_LEAST_EVERY_S)
+            return self._look_in_s  # an idle archive is left in peace
+        self._look_in_s = _LOOK_EVERY_S
         started = time.monotonic()
         seen = self._ledger.newest_id
         more = self._read_headers()
@@ -128,11 +135,20 @@ class Restorer:
     def _read_one(self, pending_id: int, attachment_uuid: str) -> tuple[int, str, int, Header | None]:
         try:
             size_bytes = self._storage.size(attachment_uuid) or 0
-            header = read_header(self._storage.head(attachment_uuid, HEADER_BYTES)[0])
+            header = self._header(attachment_uuid, size_bytes)
         except (StorageError, NotDicomError):
             # Gone, or no DICOM: not on the list, and deleted all the same.
             return pending_id, attachment_uuid, 0, None
         return pending_id, attachment_uuid, size_bytes, header
+
+    def _header(self, attachment_uuid: str, size_bytes: int) -> Header:
+        """A header, reading as little as possible: whole files would be most of the disk's work while a large study drains."""
+        try:
+            return read_header(self._storage.head(attachment_uuid, _USUAL_HEADER_BYTES)[0])
+        except NotDicomError:
+            if size_bytes <= _USUAL_HEADER_BYTES:
+                raise
+            return read_header(self._storage.head(attachment_uuid, HEADER_BYTES)[0])
 
     # Restoring
 

@@ -66,7 +66,8 @@ class StudyService:
         return self._ledger.studies.progress()
 
     def deleted(self) -> list[DeletedStudy]:
-        """What can be brought back, as far as headers were read. Raises LedgerError."""
+        """What can be brought back, as far as headers were read; asking makes us read on. Raises LedgerError."""
+        self._background.wake()
         return self._ledger.restores.deleted_studies()
 
     def headers_waiting(self) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .backlog import Backlog
+from .chores import Chores
 from .drainer import Drainer
-from .errors import DeferredDeleteError, LedgerError
+from .errors import DeferredDeleteError
 from .ledger import Ledger
 from .manners import IngestWatch, Manners
 from .pacing import LogLimit, backoff_ms
@@ -25,8 +26,6 @@ _log = logging.getLogger(__name__)
 # After trouble with the ledger, or a disk that takes no unlink at all: rest this long, doubling, in seconds.
 _TROUBLE_MIN_S: Final = 0.1
 _TROUBLE_MAX_S: Final = 30.0
-# A log that could not be copied to its end is tried again after this long.
-_CHECKPOINT_RETRY_S: Final = 1.0
 # Nothing due for longer than this: look again all the same.
 _LONGEST_SLEEP_S: Final = 3600.0
 # While the schedule is closed and something is due: look at the local clock this often.
@@ -63,7 +62,6 @@ class Worker:
         pressed: DiskPressure | None = None,
     ) -> None:
         self._ledger = ledger
-        self._storage = storage
         self._backlog = backlog
         self.tally = Tally()
         self.ingest = IngestWatch()
@@ -90,9 +88,9 @@ class Worker:
         self._paused = ledger.paused
         self._withheld = False
         self._alarm_ms = _ALWAYS
-        self._rings_for_log = True
+        self._chores = Chores(ledger, storage, backlog, self.tally)
         self._troubles = 0
-        self._rest_until = self._backlog_after = self._checkpoint_after = 0.0
+        self._rest_until = 0.0
         self._log_limit = LogLimit()
 
     def start(self) -> None:
@@ -130,7 +128,7 @@ class Worker:
 
         Wakes the worker only if it would oversleep.
         """
-        wanted = due_ms < self._alarm_ms or due_ms == 0 or (self._rings_for_log and self._ledger.checkpoint_due)
+        wanted = due_ms < self._alarm_ms or due_ms == 0 or (self._chores.rings_for_log and self._ledger.checkpoint_due)
         if wanted and not self._wakeup.is_set():
             self._wakeup.set()
 
@@ -199,9 +197,7 @@ class Worker:
             self._wakeup.clear()
             if not self._stop_asked():
                 self._wakeup.wait(self._cycle_safely())
-        self._backlog.retry(self._record_or_unlink)
-        if self._backlog:
-            _log.error("%d deletions could be neither recorded nor done; they are orphans now", len(self._backlog))
+        self._chores.last_try()
 
     def _stop_asked(self) -> bool:
         return self._stopping
@@ -224,7 +220,7 @@ class Worker:
         # From here on every enqueue rings. Set before asking for the next due time: a row recorded after the question would
         # otherwise be slept through.
         self._alarm_ms = _ALWAYS
-        sleep_s = min(self._settle_backlog(), self._copy_log())
+        sleep_s = self._chores.do()
         if self._withheld:
             self._drainer.recover()  # a restore waits for what a batch that ended in an error still holds
         if self._paused or self._withheld:
@@ -275,39 +271,6 @@ class Worker:
         self._rest_until = time.monotonic() + rest_s
         self._waiting.on("trouble", rest_s)
         return rest_s
-
-    def _settle_backlog(self) -> float:
-        if not self._backlog:
-            return _ALWAYS
-        wait_s = self._backlog_after - time.monotonic()
-        if wait_s <= 0:
-            self._backlog.retry(self._record_or_unlink)
-            wait_s = 1.0
-            self._backlog_after = time.monotonic() + wait_s
-        return wait_s if self._backlog else _ALWAYS
-
-    def _record_or_unlink(self, attachment_uuid: str, content_type: int) -> bool:
-        try:
-            self._ledger.enqueue(attachment_uuid, content_type)
-        except LedgerError:
-            try:
-                self._storage.unlink(attachment_uuid)
-            except DeferredDeleteError as error:
-                self.tally.last_error = str(error)
-                return False
-        return True
-
-    def _copy_log(self) -> float:
-        self._rings_for_log = True  # before looking at the log, for the same reason as the alarm
-        wait_s = self._checkpoint_after - time.monotonic()
-        if self._ledger.checkpoint_due and wait_s <= 0:
-            wait_s = _CHECKPOINT_RETRY_S
-            self._checkpoint_after = time.monotonic() + wait_s
-            self._ledger.checkpoint()
-        if not self._ledger.checkpoint_due:
-            return _ALWAYS
-        self._rings_for_log = False  # looked at again after wait_s anyway
-        return max(0.0, wait_s)
 
     def _is_halted(self) -> bool:
         return self._stopping or self._paused or self._withheld or not self._may_run()
