@@ -114,6 +114,14 @@ def test_header_copies_that_a_power_cut_tore_are_whole_again_before_orthanc_serv
         assert "of the 10 newest header copies 9 were torn or missing" in server.log_text()
 
 
+def wait_until_traced(pid: int) -> None:
+    """Until strace has every thread of the process."""
+    deadline = time.monotonic() + 30
+    while any("TracerPid:\t0\n" in task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/status")):
+        assert time.monotonic() < deadline, "strace did not attach"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(("sections", "syncs"), [({}, 10), ({"SyncHeaders": True}, 20)], ids=["by default", "if asked"])
 def test_a_real_orthanc_syncs_each_image_and_its_header_only_if_asked(
     make_server: ServerFactory, small_study: list[Path], tmp_path: Path, sections: dict[str, bool], syncs: int
@@ -125,7 +133,8 @@ def test_a_real_orthanc_syncs_each_image_and_its_header_only_if_asked(
         trace = tmp_path / "trace"
         command = ["strace", "-qq", "-f", "-y", "-e", "fdatasync", "-o", str(trace), "-p", str(server.process.pid)]
         tracer = subprocess.Popen(command)
-        time.sleep(1)  # attached to every thread
+        wait_until_traced(server.process.pid)
+        server.http.clear()  # Orthanc lets a connection go that was idle for a second, perhaps just now
         http_upload(server, small_study[:10])
         tracer.terminate()
         tracer.wait()
