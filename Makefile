@@ -62,6 +62,9 @@ format: setup-dev  ## let ruff lay out the code
 docs: setup-dev  ## write the tables of configuration keys into README.md from the code
 	@.venv/bin/python -m harness.document
 
+screenshot: setup-dev  ## docs/images/operators-page.png, from a real Orthanc and Chromium
+	@.venv/bin/python -m harness.screenshot
+
 lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
 	@scripts/lock
 

@@ -125,7 +125,7 @@ sections() {
   [ -n "$(where_is Python)" ] || { echo "  $separator\"Python\": { \"AllowThreads\": true }"; separator=,; }
   # Debian 13 loads this plugin with its whole folder, and only one plugin can own the storage area.
   [ ! -e "$PLUGINS/libDelayedDeletion.so" ] || [ -n "$(where_is DelayedDeletion)" ] || { echo "  $separator\"DelayedDeletion\": { \"Enable\": false }"; separator=,; }
-  for section in DeferredDelete IngestTranscoder StageTiming DicomAssociations; do
+  for section in DeferredDelete IngestTranscoder IngestGuard StageTiming DicomAssociations; do
     [ -z "$(where_is $section)" ] || continue
     value='{}'
     [ $section != IngestTranscoder ] || value='{ "Default": "JPEGLSLossless" }'

@@ -263,7 +263,9 @@ class OrthancProcess:
 
     def attachment_files(self) -> list[Path]:
         """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder."""
-        return sorted(path for path in self.storage.glob("??/??/*") if len(path.name) == 36)
+        # Not glob: it raises where a folder goes meanwhile, which draining does.
+        found = (Path(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
+        return sorted(path for path in found if len(path.name) == 36)
 
     def resident_bytes(self) -> int:
         """VmRSS of the process."""

@@ -12,6 +12,8 @@ const PATIENCE_MS = 10000;
 const PATHS = {
   stages: ["StageTiming", "../timing/stages"],
   slowest: ["StageTiming", "../timing/slowest"],
+  memory: ["StageTiming", "../timing/memory"],
+  guard: ["IngestGuard", "../guard/status"],
   transcoding: ["IngestTranscoder", "../transcoder/status"],
   associations: ["DicomAssociations", "../associations/status"],
   deletions: ["DeferredDelete", "../deferred-delete/status"],
@@ -52,6 +54,7 @@ function drawIngest(answers, seconds) {
   const rate = rates(answers.stages, seconds);
   if (rate) rateChart.add(seconds, [rate.http, rate.cstore, rate.other]);
   parts.ingest(answers.stages);
+  parts.clients(answers.stages);
   parts.slowest(answers.slowest ?? []);
   return rate;
 }
@@ -88,7 +91,7 @@ function showSections(bundle) {
   const on = new Set(bundle.Sections);
   for (const section of document.querySelectorAll("[data-part]")) section.hidden = !on.has(section.dataset.part);
   byId("ingest-title").parentElement.hidden = !on.has("StageTiming");
-  const off = ["DeferredDelete", "IngestTranscoder", "StageTiming", "DicomAssociations"].filter((name) => !on.has(name));
+  const off = ["DeferredDelete", "IngestTranscoder", "IngestGuard", "StageTiming", "DicomAssociations"].filter((name) => !on.has(name));
   show("off", element("span", `Bundle ${bundle.Version}.${off.length ? ` Off in orthanc.json: ${off.join(", ")}.` : ""}`));
 }
 
@@ -102,7 +105,9 @@ function draw(answers) {
   if (answers.restorable) studies.restorable(answers.restorable, refresh);
   if (answers.transcoding) parts.transcoding(answers.transcoding);
   if (answers.associations) parts.associations(answers.associations);
-  parts.now(rate, answers.deletions, answers.associations, answers.transcoding);
+  if (answers.memory) parts.memory(answers.memory);
+  if (answers.guard) parts.guard(answers.guard);
+  parts.now(rate, answers.deletions, answers.associations, answers.transcoding, answers.memory);
 }
 
 // All that is on, each part by itself: one that fails does not hide the others. Returns what went wrong.

@@ -8,7 +8,7 @@ import { milliseconds, percent } from "./format.js";
 const KEPT = 300;
 
 // Stages in the order in which they happen; each keeps its colour everywhere on the page.
-const STAGES = ["wait", "receive", "queue", "transcode", "prepare", "write", "commit", "store", "unknown"];
+const STAGES = ["wait", "receive", "queue", "transcode", "prepare", "write", "commit", "store", "unknown", "response"];
 
 export function colour(stage) {
   const at = STAGES.indexOf(stage);

@@ -8,7 +8,7 @@ const SLOWEST = 12;
 
 const title = (protocol) => TITLES[protocol] ?? protocol;
 
-export function now(rates, deletions, associations, transcoding) {
+export function now(rates, deletions, associations, transcoding, memory) {
   const tiles = [];
   if (rates) tiles.push(tile(`${number(rates.instances, 1)} /s`, "instances stored"), tile(`${size(rates.bytes)}/s`, "received"));
   if (deletions) {
@@ -21,12 +21,13 @@ export function now(rates, deletions, associations, transcoding) {
     const saved = transcoding.reduce((sum, row) => sum + row.bytes_in - row.bytes_out, 0);
     tiles.push(tile(size(saved), "saved by transcoding"));
   }
+  if (memory) tiles.push(tile(size(memory.resident_bytes), "memory of Orthanc"));
   show("now", ...tiles);
 }
 
 export function ingest(snapshot) {
   const lines = snapshot.protocols.flatMap((protocol) => {
-    const stages = protocol.stages.filter((stage) => stage.stage !== "total" && !stage.stage.includes("."));
+    const stages = protocol.stages.filter((stage) => stage.stage !== "total");
     if (protocol.instances === 0) return [];
     const total = protocol.stages.find((stage) => stage.stage === "total");
     return [{
@@ -49,17 +50,51 @@ function stageTable(protocol) {
   summary.dataset.key = `${protocol.protocol} summary`;
   made.append(summary, table(
     ["stage", "count", "p50", "p90", "p99", "max", "share"],
-    protocol.stages.map((stage) => [stage.stage, number(stage.count, 0), ...[stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms].map(milliseconds), percent(stage.share)]),
+    protocol.stages.flatMap((stage) => [stageRow(stage.stage, stage), ...stage.steps.map((step) => stageRow(`– ${step.stage}`, step))]),
   ));
   return made;
+}
+
+function stageRow(name, stage) {
+  return [name, number(stage.count, 0), ...[stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms].map(milliseconds), percent(stage.share)];
+}
+
+// The calling AE title of C-STORE, the address of HTTP.
+export function clients(snapshot) {
+  const rows = snapshot.protocols.flatMap((protocol) => protocol.clients.map((client) => [protocol, client]))
+    .sort(([, one], [, other]) => other.instances - one.instances)
+    .map(([protocol, client]) => {
+      const total = client.stages.find((stage) => stage.stage === "total");
+      const largest = client.stages.filter((stage) => stage.stage !== "total").sort((one, other) => other.share - one.share)[0];
+      return [client.client || "–", title(protocol.protocol), number(client.instances, 0), milliseconds(total?.p50_ms), milliseconds(total?.p99_ms),
+        largest ? `${largest.stage} ${percent(largest.share, 0)}` : "–"];
+    });
+  if (rows.length === 0) return show("clients", empty("No instance was stored yet."));
+  return show("clients", table(["sender", "over", "instances", "p50", "p99", "most of its time"], rows, [0, 1]));
+}
+
+export function memory(status) {
+  const rows = [["now", size(status.resident_bytes)], ["peak", size(status.peak_resident_bytes)]];
+  if (status.heap_free_bytes !== null) {
+    rows.push(["free inside malloc's arenas", `${size(status.heap_free_bytes)} in ${number(status.arenas, 0)} arenas${status.malloc_arena_max ? ` (at most ${number(status.malloc_arena_max, 0)})` : ""}`]);
+  }
+  if (status.trims) rows.push(["given back to the system", `${size(status.trimmed_bytes)} in ${number(status.trims, 0)} trims`]);
+  show("memory", table(["", ""], rows));
+}
+
+export function guard(status) {
+  const refused = Object.entries(status.refused).filter(([, count]) => count > 0);
+  const looked = `${number(status.looked_at, 0)} files were looked at.`;
+  if (refused.length === 0) return show("guard", element("p", `None. ${looked}`, "dim"));
+  return show("guard", table(["reason", "files"], refused.map(([reason, count]) => [reason, number(count, 0)])), element("p", looked, "dim"));
 }
 
 export function slowest(instances) {
   if (instances.length === 0) return show("waterfall", empty("No instance was stored yet."));
   const lines = instances.slice(0, SLOWEST).map((instance) => ({
-    label: `${time(instance.finished_at)} ${title(instance.protocol)}`,
+    label: `${time(instance.finished_at)} ${title(instance.protocol)}${instance.client ? ` ${instance.client}` : ""}`,
     title: `${instance.orthanc_id}, ${size(instance.size_bytes)}${instance.outcome ? `, ${words(instance.outcome)}` : ""}`,
-    parts: Object.fromEntries(Object.entries(instance.stages).filter(([stage]) => stage !== "wait")),
+    parts: Object.fromEntries(Object.entries(instance.stages).filter(([stage]) => stage !== "wait" && stage !== "response")),
     total: instance.work_ms,
   }));
   return show("waterfall", ...waterfall(lines));

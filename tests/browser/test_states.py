@@ -48,6 +48,9 @@ def test_a_busy_server_looks_right_in_every_size_and_scheme(
     expect(page.locator("#shares .row")).to_have_count(2)
     expect(page.locator("#rate-chart canvas")).to_be_visible()
     expect(page.locator("#transcoding table")).to_contain_text("transcoded")
+    expect(page.locator("#clients tbody")).to_contain_text("STORESCU")
+    expect(page.locator("#memory")).to_contain_text("peak")
+    expect(page.locator("#guard")).to_have_text("None. 40 files were looked at.")
     picture(page, f"busy-{width}-{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out sideways"
     assert opened.complaints == []
@@ -57,7 +60,7 @@ def test_sections_that_are_off_are_named_and_not_shown(make_server: ServerFactor
     with make_server({"DicomAssociations": {}}) as server:
         page = open_page(f"{server.url}/bundle/").page
         expect(page.locator("#off")).to_contain_text(
-            "Off in orthanc.json: DeferredDelete, IngestTranscoder, StageTiming"
+            "Off in orthanc.json: DeferredDelete, IngestTranscoder, IngestGuard, StageTiming"
         )
         expect(page.locator("#deletion-title")).to_be_hidden()
         expect(page.locator("#associations-title")).to_be_visible()

@@ -74,6 +74,7 @@ OF_ORTHANC = {
     "DicomModalities",
     "DicomModalitiesInDatabase",
     "DicomTlsEnabled",
+    "MallocArenasCount",
 }
 
 

@@ -19,6 +19,7 @@ from plugin.filesystems import is_remote, kind_of
 SECTIONS: dict[str, Any] = {
     "DeferredDelete": {},
     "IngestTranscoder": {"Default": "JPEGLSLossless"},
+    "IngestGuard": {},
     "StageTiming": {},
     "DicomAssociations": {},
 }
@@ -52,7 +53,7 @@ def test_what_would_be_registered_is_said(
 ) -> None:
     status, lines = run(tmp_path, fine, capsys)
     assert (status, lines[-1]) == (0, "fine")
-    assert lines[0] == "sections on: DeferredDelete, IngestTranscoder, StageTiming, DicomAssociations"
+    assert lines[0] == "sections on: DeferredDelete, IngestTranscoder, IngestGuard, StageTiming, DicomAssociations"
     assert any(line.startswith("callbacks: RegisterStorageArea, RegisterReceivedInstanceCallback") for line in lines)
     assert any("POST /deferred-delete/pause" in line for line in lines)
 
