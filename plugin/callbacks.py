@@ -7,6 +7,7 @@ but a refused `create` or `read` raises, because a raise out of a callback keeps
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -201,13 +202,16 @@ class StorageCallbacks:
         if recorder is not None:
             recorder.write_started(len(content), attachment_uuid)
         sync_ns: int | None = None
+        verify_ns = 0
         try:
             sync_ns = self._area.create(attachment_uuid, content_type, content)
+            verify_ns = -time.perf_counter_ns()
             failure = self._unproven(attachment_uuid, content_type)
+            verify_ns += time.perf_counter_ns()
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
             failure = one_line(error)
         if recorder is not None:
-            recorder.write_ended(failed=bool(failure), sync_ns=sync_ns)
+            recorder.write_ended(failed=bool(failure), sync_ns=sync_ns, verify_ns=max(verify_ns, 0))
         return failure
 
     def _unproven(self, attachment_uuid: str, content_type: int) -> str:

@@ -31,6 +31,7 @@ class InFlight:
         "steps",
         "sync_ns",
         "transcoded_ns",
+        "verify_ns",
         "waited_ns",
         "write_began_ns",
         "writes",
@@ -57,6 +58,7 @@ class InFlight:
         self.write_began_ns = now_ns
         self.writing_ns = 0
         self.sync_ns: int | None = 0
+        self.verify_ns = 0
         self.writing = False
         self.writes = 0
         self.written_bytes = 0
@@ -74,11 +76,12 @@ class InFlight:
         if self.first_write_ns is None:
             self.first_write_ns = now_ns
 
-    def end_write(self, now_ns: int, sync_ns: int | None) -> None:
+    def end_write(self, now_ns: int, sync_ns: int | None, verify_ns: int) -> None:
         """Note that the write under way has ended, and how much of it was waiting for the disk; None where nobody knows."""
         self.last_event_ns = self.last_write_ns = now_ns
         self.writing = False
         self.writing_ns += now_ns - self.write_began_ns
+        self.verify_ns += verify_ns
         self.sync_ns = None if sync_ns is None or self.sync_ns is None else self.sync_ns + sync_ns
 
     def split(self, committed_ns: int) -> list[tuple[str, int]]:
@@ -129,7 +132,12 @@ class InFlight:
                 known = [(_TRANSCODING_STEPS[name], step_ns) for name, step_ns in self.steps.items() if step_ns]
                 steps += _with_the_rest(known, "transcode.other", duration_ns)
             elif stage == stages.WRITE and self.sync_ns is not None:
-                known = [("write.file", self.writing_ns - self.sync_ns), ("write.sync", self.sync_ns)]
+                known = [
+                    ("write.file", self.writing_ns - self.sync_ns - self.verify_ns),
+                    ("write.sync", self.sync_ns),
+                ]
+                if self.verify_ns:
+                    known.append(("write.verify", self.verify_ns))
                 steps += _with_the_rest(known, "write.between", duration_ns)
         return steps
 

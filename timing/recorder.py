@@ -170,12 +170,13 @@ class Recorder:
             self._count_out_of_order()
         instance.begin_write(size_bytes, now_ns, attachment_uuid)
 
-    def write_ended(self, *, failed: bool = False, sync_ns: int | None = None) -> None:
+    def write_ended(self, *, failed: bool = False, sync_ns: int | None = None, verify_ns: int = 0) -> None:
         """Note that the write under way on this thread has ended; a failed one ends its instance too.
 
         Args:
             failed: it was refused, and Orthanc gives the instance up.
             sync_ns: how long it waited for the disk; None where that is not known.
+            verify_ns: how long it then waited for the proof that the transcoded pixels are those received.
         """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
@@ -184,7 +185,7 @@ class Recorder:
         if instance is None or not instance.writing:
             self._count_out_of_order()
             return
-        instance.end_write(now_ns, sync_ns)
+        instance.end_write(now_ns, sync_ns, verify_ns)
         if failed:
             with self._lock:
                 self._abandon(get_ident())

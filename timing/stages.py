@@ -100,6 +100,7 @@ STEPS: Final = (
     Step(TRANSCODE, "other", "the rest of the callback: counting, waiting for Python's lock"),
     Step(WRITE, "file", "making and writing the files"),
     Step(WRITE, "sync", "waiting for the disk (SyncStorageArea)"),
+    Step(WRITE, "verify", "after that, the rest of proving that the transcoded pixels are those received"),
     Step(WRITE, "between", "between two files of one instance: Orthanc hashes, and compresses with StorageCompression"),
 )
 

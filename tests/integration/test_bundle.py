@@ -117,7 +117,7 @@ def test_installed_used_and_taken_away_again(unpacked: Path, server: DebiansOrth
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
 
     with server:  # with the bundle, on a storage folder full of native files
-        assert len(server.json("GET", "/bundle/status")["Sections"]) == 4
+        assert len(server.json("GET", "/bundle/status")["Sections"]) == 5
         assert stored(first) == sent[:20]
         second = http_upload(server, small_study[20:])
         assert server.json("GET", "/transcoder/status")[0]["reason"] == "transcoded"

@@ -48,16 +48,14 @@ setattr(owner, {function!r}, slow)
 runpy.run_path({main!r})
 """
 
-# Module, class in it or nothing, function; where its time goes.
-PLACES: dict[str, tuple[str, str, str, str, str]] = {
-    "the storage area writes slowly": ("deferred_delete.storage", "FileStorage", "_open_new", "write", "file"),
-    "the disk syncs slowly": ("os", "", "fdatasync", "write", "sync"),
-    "the transcoder scans slowly": ("transcoder.transcoder", "", "read_file_meta", "transcode", "scan"),
-    "the transcoder encodes slowly": ("transcoder.encode", "", "check_stray_bits", "transcode", "encode"),
-    "the transcoder verifies slowly": ("transcoder.encode", "", "_compare", "transcode", "verify"),
+# Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is synced.
+PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
+    "the storage area writes slowly": ("deferred_delete.storage", "FileStorage", "_open_new", "write", "file", 2),
+    "the disk syncs slowly": ("os", "", "fdatasync", "write", "sync", 1),
+    "the transcoder scans slowly": ("transcoder.transcoder", "", "read_file_meta", "transcode", "scan", 1),
+    "the transcoder encodes slowly": ("transcoder.encode", "", "check_stray_bits", "transcode", "encode", 1),
+    "the transcoder verifies slowly": ("transcoder.encode", "", "_compare", "write", "verify", 1),
 }
-# An image is two files.
-TIMES = {"write": 2, "transcode": 1}
 
 
 def slow_server(make_server: ServerFactory, tmp_path: Path, module: str, owner: str, function: str) -> OrthancProcess:
@@ -98,13 +96,16 @@ def assert_only(found: dict[str, float], stage: str, step: str, least_ms: float 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 def test_a_delay_in_a_core_is_found_where_it_is(
-    make_server: ServerFactory, tmp_path: Path, small_study: list[Path], place: tuple[str, str, str, str, str]
+    make_server: ServerFactory, tmp_path: Path, small_study: list[Path], place: tuple[str, str, str, str, str, int]
 ) -> None:
-    module, owner, function, stage, step = place
+    module, owner, function, stage, step, times = place
     with slow_server(make_server, tmp_path, module, owner, function) as server:
         http_upload(server, small_study[:COUNT])
         found = medians(server, "http")
-        assert_only(found, stage, step, DELAY_MS * TIMES[stage])
+        if step == "verify":
+            # Of the first instance alone: proofs are left to the write once it is seen that writes come to us.
+            found.pop("transcode.verify")
+        assert_only(found, stage, step, DELAY_MS * times)
         # The log of the same run, read by the reader, tells the same of each instance.
         slowest = {one["orthanc_id"]: one["total_ms"] for one in server.json("GET", "/timing/slowest")}
         server.kill()

@@ -89,7 +89,9 @@ def test_a_line_without_end_comes_in_pieces_and_not_all_at_once(file: FollowedFi
 def test_the_command_follows_a_log_and_prints_its_report_when_it_is_stopped(path: Path, end: signal.Signals) -> None:
     append(path, BEGUN.format(0) + STORED.format(0))
     page = path.with_name("page.html")
-    command = [sys.executable, "-u", "-m", "timing", "read", "--follow", "--html", str(page), str(path)]
+    # Where the tests run in the background of a shell, Ctrl-C is ignored, and a child would inherit that.
+    heard = ["env", "--default-signal=INT"]
+    command = [*heard, sys.executable, "-u", "-m", "timing", "read", "--follow", "--html", str(page), str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it says at once that it has begun
