@@ -1,7 +1,8 @@
-"""Whether the storage disk is nearly full."""
+"""How full the storage disk is, and whether that is nearly full."""
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ _log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 5.0
 # Pressure ends only this far above where it began: a disk at the limit must not flip at each file.
 _HYSTERESIS_PERCENT: Final = 1.0
+# A healthy disk answers in microseconds; whoever asks about another one gets the last answer.
+_PATIENCE_S: Final = 0.05
 
 
 def free_percent(root: Path) -> float:
@@ -71,3 +74,36 @@ class DiskPressure:
         elif self._pressed and not pressed:
             _log.warning("the storage disk has %.1f %% left again: schedule and limits hold again", free)
         self._pressed = pressed
+
+
+class FreeDisk:
+    """How much room there is, for those who look: never waits for the disk, which may be a network's and hang.
+
+    Args:
+        root: A folder on the disk.
+        monotonic: Seconds since any fixed moment.
+    """
+
+    def __init__(self, root: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._monotonic = monotonic
+        self._look_at = float("-inf")
+        self._thread: threading.Thread | None = None
+        self._bytes: int | None = None
+
+    def __call__(self) -> int | None:
+        """Bytes that Orthanc may still write, as of at most LOOK_EVERY_S before the last call; None while nobody knows. Any thread."""
+        if self._monotonic() >= self._look_at and (self._thread is None or not self._thread.is_alive()):
+            self._look_at = self._monotonic() + LOOK_EVERY_S
+            self._thread = threading.Thread(target=self._look, name="deferred-delete-disk", daemon=True)
+            self._thread.start()
+            self._thread.join(_PATIENCE_S)
+        return self._bytes
+
+    def _look(self) -> None:
+        try:
+            disk = os.statvfs(self._root)
+        except OSError:
+            self._bytes = None
+        else:
+            self._bytes = disk.f_bavail * disk.f_frsize

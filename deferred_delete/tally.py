@@ -48,6 +48,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     left_s: float | None
     draining_now: bool
     disk_pressure: bool
+    free_disk_bytes: int | None
     yielding_to_ingest: bool
     deleted_since_start: int
     missing_since_start: int

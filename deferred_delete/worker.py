@@ -14,7 +14,7 @@ from .errors import DeferredDeleteError
 from .ledger import Ledger
 from .manners import IngestWatch, Manners
 from .pacing import LogLimit, backoff_ms
-from .pressure import LOOK_EVERY_S, DiskPressure
+from .pressure import LOOK_EVERY_S, DiskPressure, FreeDisk
 from .schedule import Schedule
 from .settings import Settings
 from .storage import FileStorage
@@ -68,6 +68,7 @@ class Worker:
         self._settings = settings
         self._schedule = schedule or Schedule(settings.schedule)
         self._pressed = pressed or DiskPressure(storage.root, settings.minimum_free_disk_percent)
+        self._free_disk = FreeDisk(storage.root)
         self._waiting = Waiting()
         self._halt = threading.Event()
         self._manners = Manners(settings, self._halt.wait, self.ingest, self._pressed)
@@ -182,6 +183,7 @@ class Worker:
             left_s=estimate_s(counts.total, tally.files_per_second(), self._settings),
             draining_now=self._ledger.order.active,
             disk_pressure=self._pressed(),
+            free_disk_bytes=self._free_disk(),
             yielding_to_ingest=self._manners.yielding and self.ingest.busy and counts.claimed > 0,
             deleted_since_start=tally.deleted,
             missing_since_start=tally.missing,

@@ -16,6 +16,7 @@ export function now(rates, deletions, associations, transcoding, memory) {
     const trouble = deletions.failed + deletions.unrecorded > 0;
     tiles.push(tile(number(waiting, 0), trouble ? "files wait, some failed" : "files wait for deletion", trouble ? "bad" : undefined));
   }
+  if (deletions && deletions.free_disk_bytes !== null) tiles.push(tile(size(deletions.free_disk_bytes), "free on the storage disk", deletions.disk_pressure ? "bad" : undefined));
   if (associations) tiles.push(tile(number(associations.open_associations + associations.open_outgoing, 0), "associations open"));
   if (transcoding) {
     const saved = transcoding.reduce((sum, row) => sum + row.bytes_in - row.bytes_out, 0);
@@ -137,6 +138,7 @@ export function deletion(status) {
     ["oldest", status.oldest_age_s === null ? "–" : duration(status.oldest_age_s)],
     ["rate", rate ? `${number(rate, 0)} files/s` : "–"],
     ["deleted since start", `${number(status.deleted_since_start, 0)} files, ${size(status.freed_bytes_since_start)}`],
+    ["free on the storage disk", size(status.free_disk_bytes)],
     ...(status.missing_since_start ? [["gone already", number(status.missing_since_start, 0)]] : []),
   ]));
 }

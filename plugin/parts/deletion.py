@@ -166,6 +166,8 @@ def deletion_metrics(status: Status) -> Iterable[Metric]:
         "gauge",
         status.disk_pressure,
     )
+    if status.free_disk_bytes is not None:
+        yield single("deletion_free_disk_bytes", "Room left on the storage disk.", "gauge", status.free_disk_bytes)
     yield Metric(
         f"{PREFIX}deletion_waiting",
         "1 for what keeps the worker from deleting.",

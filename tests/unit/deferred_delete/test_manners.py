@@ -1,13 +1,15 @@
 """Limits, ingest first, and a disk that is nearly full."""
 
 import logging
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from deferred_delete import Settings
 from deferred_delete.manners import IngestWatch, Manners
-from deferred_delete.pressure import DiskPressure, free_percent
+from deferred_delete.pressure import DiskPressure, FreeDisk, free_percent
 
 
 class Time:
@@ -136,3 +138,25 @@ def test_a_disk_that_cannot_be_asked_is_not_pressed_and_one_that_need_not_be_is_
     assert not DiskPressure(tmp_path, 10, free=gone, monotonic=clock)()
     assert not DiskPressure(tmp_path, 0, free=lambda _: pytest.fail("asked"), monotonic=clock)()  # type: ignore[arg-type]
     assert 0 <= free_percent(tmp_path) <= 100
+
+
+def test_the_room_left_is_told_and_a_disk_that_hangs_makes_nobody_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    free = FreeDisk(tmp_path, monotonic=lambda: now[0])
+    known = free()
+    assert known is not None
+    assert known > 0
+    hangs, ask = threading.Event(), os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: hangs.wait(30) and ask(path))
+    now[0] += 10
+    assert free() == known
+    now[0] += 10
+    assert free() == known  # no second thread waits for the disk
+    assert [thread.name for thread in threading.enumerate()].count("deferred-delete-disk") == 1
+    hangs.set()
+
+
+def test_a_disk_that_is_gone_leaves_nothing_to_tell(tmp_path: Path) -> None:
+    assert FreeDisk(tmp_path / "nowhere")() is None
