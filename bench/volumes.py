@@ -28,7 +28,7 @@ def real_ct(folder: Path, archive: Path = CRANIUM) -> list[Path]:
     """
     volume = _volume(archive)
     stored = (volume.astype(np.int32) + 1024).astype(np.uint16)
-    if int(stored.max()) > 4095:
+    if int(np.max(stored)) > 4095:
         raise ValueError(f"{archive}: more than 12 bits")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
