@@ -24,13 +24,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom
 from harness.orthanc_process import OrthancError
 
-from . import moves, variations
+from . import beside, moves, variations
 from .cells import Sample, measure
 from .links import LOOPBACK, Link, can_make_namespaces, veth
 from .machine import machine
 from .variations import Variation
 
-TABLES = ("senders", "moves", "buffers", "tls")
+TABLES = ("senders", "moves", "beside", "buffers", "tls")
 VARIED_SLICES = 100  # of the tables of variations: they compare what shows within the first hundred
 TOOLS = ("storescu", "dcmsend", "pynetdicom", "HTTP")
 
@@ -93,7 +93,7 @@ class Cell:
 
     table: str
     name: str
-    call: Callable[[], Sample | list[moves.Move]]
+    call: Callable[[], Sample | beside.Beside | list[moves.Move]]
 
 
 def plan(arguments: argparse.Namespace, links: list[Link], study: list[Path]) -> list[Cell]:
@@ -120,6 +120,10 @@ def plan(arguments: argparse.Namespace, links: list[Link], study: list[Path]) ->
                 Cell("moves", f"Orthanc to Orthanc, {ends}", partial(moves.measure, study, folder, ends))
                 for ends in moves.ENDS
             )
+        if "beside" in arguments.tables:
+            for clients, tuned, busy in itertools.product((1, 4), (False, True), (False, True)):
+                call = partial(beside.measure, study, folder, clients, tuned=tuned, busy=busy)
+                cells.append(Cell("beside", f"HTTP x {clients} beside an association", call))
         for (kind, variation), link in itertools.product(varied, links):
             add(kind, (link, "storescu", 1), few, variation)
     return cells
@@ -167,6 +171,8 @@ def _show(name: str, found: list[Any]) -> str:
         return f"{name}: nothing measured\n"
     if name == "moves":
         return moves.table(found)
+    if name == "beside":
+        return beside.table(found)
     return table(found) if name == "senders" else varied_table(found)
 
 

@@ -106,14 +106,14 @@ def warm_up(study: list[Path], folder: Path) -> None:
             measure(Cell("", row, "1 clients", 0), TABLES["http"], study[:WARM_UP], folder)
 
 
-def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None) -> list[Cell]:
-    """All cells, rounds outermost, the rows of one column next to each other."""
+def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None, columns: list[str] | None) -> list[Cell]:
+    """All cells, rounds outermost, the rows of one column next to each other; None: every row, every column."""
     return [
         Cell(name, row, column, number)
         for number, (name, table) in itertools.product(range(rounds), tables.items())
         for column in table.columns
         for row in table.rows
-        if rows is None or row in rows
+        if (rows is None or row in rows) and (columns is None or column in columns)
     ]
 
 
@@ -163,6 +163,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--study", type=Path, help="a folder with one study of your own instead of the phantom")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="some of the tables")
     parser.add_argument("--rows", nargs="+", choices=list(VARIANTS), metavar="ROW", help="some of the servers")
+    parser.add_argument("--columns", nargs="+", metavar="COLUMN", help='some of the columns, such as "4 clients"')
     parser.add_argument("--quick", action="store_true", help="one round of little, in less than three minutes")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run of the same kind measured")
     parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="where all goes; its disk is measured")
@@ -191,7 +192,7 @@ def main() -> int:
         Run(machine(), version[1] if len(version) > 1 else "?", description),
         fresh=arguments.fresh,
     )
-    run(results, cells_of(tables, rounds, arguments.rows), tables, study, arguments.folder)
+    run(results, cells_of(tables, rounds, arguments.rows, arguments.columns), tables, study, arguments.folder)
     text = report.markdown(results, tables)
     (arguments.folder / f"{name}.md").write_text(text)
     print(text)

@@ -89,7 +89,7 @@ def test_every_table_is_made_of_known_servers_and_has_its_baseline(tables: dict[
 
 
 def test_the_servers_of_one_column_take_turns() -> None:
-    cells = cells_of(HTTP, 2, None)
+    cells = cells_of(HTTP, 2, None, None)
     assert [(cell.round, cell.column, cell.row) for cell in cells[:3]] == [
         (0, "1 clients", "native"),
         (0, "1 clients", "bundle"),
