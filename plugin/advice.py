@@ -89,9 +89,8 @@ def network_disk(configuration: Configuration) -> Advice:
     if deletion is None:
         return
     kind = kind_of(configuration.storage_root)
-    if is_remote(kind) and getattr(deletion, "workers", 1) == 1:
-        more = "expected Workers of 4 or more" if hasattr(deletion, "workers") else "expect a slow drain"
-        yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: {more}"
+    if is_remote(kind) and deletion.workers == 1:
+        yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: expected Workers of 4 or more"
     ledger = kind_of(configuration.ledger_path.parent)
     if is_remote(ledger):
         yield (

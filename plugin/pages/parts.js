@@ -1,5 +1,5 @@
 // What each section shows, from the answers of the bundle's routes.
-import { shareBars, waterfall } from "./charts.js";
+import { bar, shareBars, waterfall } from "./charts.js";
 import { byId, element, empty, show, table, tile } from "./dom.js";
 import { duration, milliseconds, number, percent, size, time, words } from "./format.js";
 
@@ -66,12 +66,12 @@ export function clients(snapshot) {
     .sort(([, one], [, other]) => other.instances - one.instances)
     .map(([protocol, client]) => {
       const total = client.stages.find((stage) => stage.stage === "total");
-      const largest = client.stages.filter((stage) => stage.stage !== "total").sort((one, other) => other.share - one.share)[0];
+      const parts = Object.fromEntries(client.stages.filter((stage) => stage.stage !== "total").map((stage) => [stage.stage, stage.share]));
       return [client.client || "–", title(protocol.protocol), number(client.instances, 0), milliseconds(total?.p50_ms), milliseconds(total?.p99_ms),
-        largest ? `${largest.stage} ${percent(largest.share, 0)}` : "–"];
+        bar(parts, 1, (value) => percent(value, 0))];
     });
   if (rows.length === 0) return show("clients", empty("No instance was stored yet."));
-  return show("clients", table(["sender", "over", "instances", "p50", "p99", "most of its time"], rows, [0, 1]));
+  return show("clients", table(["sender", "over", "instances", "p50", "p99", "where its time goes"], rows, [0, 1, 5]));
 }
 
 export function memory(status) {
