@@ -23,7 +23,7 @@ from rich.console import Console
 from harness import phantom
 from harness.orthanc_process import OrthancProcess
 
-from . import deletion_drain, deletion_ingest, deletion_latency
+from . import deletion_drain, deletion_ingest, deletion_latency, slow_disk
 from .machine import machine
 
 STEPS = ("delete", "drain", "p99", "ingest")
@@ -69,15 +69,13 @@ def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
         phantom.make_study(folder / "large", slices=plan.large, side=32, seed=5),
     ]
     samples = deletion_latency.measure(folder, studies, "this disk", folder, slow=False, progress=progress)
-    notes = [f"An unlink on this disk takes {deletion_latency.unlink_ms(folder):.2f} ms"]
+    notes = [f"An unlink on this disk takes {slow_disk.unlink_ms(folder):.2f} ms"]
     if plan.slow:
         try:
-            with deletion_latency.slow_disk(folder) as slow:
+            with slow_disk.slow_disk(folder) as slow:
                 samples += deletion_latency.measure(folder, studies, "slow disk", slow, slow=True, progress=progress)
-                deletion_latency.make_slow(slow, slow=True)
-                notes[0] += (
-                    f", on the slow one (ext4 in a file, mounted sync) {deletion_latency.unlink_ms(slow):.2f} ms"
-                )
+                slow_disk.make_slow(slow, slow=True)
+                notes[0] += f", on the slow one (ext4 in a file, mounted sync) {slow_disk.unlink_ms(slow):.2f} ms"
         except subprocess.CalledProcessError as error:
             notes.append(f"No slow disk: {error.stderr.decode().strip()}")
     if not deletion_latency.CPP_PLUGIN.exists():

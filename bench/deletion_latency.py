@@ -7,12 +7,8 @@ slow that is, is measured and told. Index and ledger stay on the machine's disk,
 from __future__ import annotations
 
 import os
-import statistics
-import subprocess
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +16,9 @@ from typing import Any
 from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
+from .slow_disk import make_slow
+
 CPP_PLUGIN = Path("/usr/share/orthanc/plugins/libDelayedDeletion.so")
-_IMAGE_BYTES = 6 * 2**30
 
 
 @dataclass(frozen=True)
@@ -44,46 +41,6 @@ def variants(place: Path) -> dict[str, dict[str, Any]]:
         section = {"Enable": True, "Path": str(place / "cpp.db")}
         found["C++ plugin"] = {"Plugins": [str(CPP_PLUGIN)], "DelayedDeletion": section}
     return found
-
-
-@contextmanager
-def slow_disk(folder: Path) -> Iterator[Path]:
-    """A mounted file system, not slow yet.
-
-    Raises:
-        subprocess.CalledProcessError: no rights to mount here.
-    """
-    image, mounted = folder / "slow.img", folder / "slow"
-    mounted.mkdir(parents=True, exist_ok=True)
-    with image.open("wb") as file:
-        file.truncate(_IMAGE_BYTES)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True, capture_output=True)
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", str(mounted)], check=False, capture_output=True)
-        image.unlink()
-
-
-def make_slow(mounted: Path, *, slow: bool) -> None:
-    """From now on each change waits for the disk below, or not."""
-    option = f"remount,{'sync' if slow else 'async'}"
-    subprocess.run(["mount", "-o", option, str(mounted)], check=True, capture_output=True)
-
-
-def unlink_ms(folder: Path, files: int = 100) -> float:
-    """The median of an unlink there, in ms."""
-    paths = [folder / str(uuid.uuid4()) for _ in range(files)]
-    for path in paths:
-        path.write_bytes(b"x")
-    os.sync()
-    took = []
-    for path in paths:
-        began = time.monotonic()
-        path.unlink()
-        took.append((time.monotonic() - began) * 1000)
-    return statistics.median(took)
 
 
 def measure(

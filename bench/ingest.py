@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration, executable
 
-from . import charts, report
+from . import charts, report, slow_disk
 from .machine import machine, usage
 from .results import Cell, Results, Run, Sample
 from .tables import QUICK, TABLES, Table
@@ -117,7 +117,9 @@ def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None, c
     ]
 
 
-def run(results: Results, cells: list[Cell], tables: Mapping[str, Table], study: list[Path], folder: Path) -> None:
+def run(
+    results: Results, cells: list[Cell], tables: Mapping[str, Table], study: list[Path], places: Mapping[str, Path]
+) -> None:
     """Measures what is not known yet; ends early at Ctrl-C."""
     missing = [cell for cell in cells if cell not in results.done]
     if len(missing) < len(cells):
@@ -126,16 +128,33 @@ def run(results: Results, cells: list[Cell], tables: Mapping[str, Table], study:
     with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.suppress(KeyboardInterrupt):
         task = progress.add_task("warming up", total=len(missing))
         if missing:
-            warm_up(study, folder)
+            warm_up(study, places["own"])
         for cell in missing:
             progress.update(task, description=f"round {cell.round + 1}: {cell.table}, {cell.column}, {cell.row}")
             try:
-                results.add(measure(cell, tables[cell.table], study, folder))
-            except (OrthancError, OSError, KeyError, ValueError) as error:
+                results.add(measure(cell, tables[cell.table], study, places[tables[cell.table].disk]))
+            except (OrthancError, OSError, LookupError, ValueError) as error:
                 results.add(Sample(cell=cell, error=" ".join(str(error).split()) or type(error).__name__))
             progress.advance(task)
         return
     print("interrupted: what was measured is kept, and the same command goes on there")
+
+
+@contextlib.contextmanager
+def disks(folder: Path, tables: Mapping[str, Table]) -> Iterator[dict[str, Path]]:
+    """Where servers store, by the name of the disk; a slow one that cannot be mounted is left out, and said to be."""
+    if not any(table.disk == "slow" for table in tables.values()):
+        yield {"own": folder}
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            slow = stack.enter_context(slow_disk.slow_disk(folder))
+            slow_disk.make_slow(slow, slow=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"no slow disk: {error}", file=sys.stderr)
+            yield {"own": folder}
+            return
+        yield {"own": folder, "slow": slow}
 
 
 def study_of(arguments: argparse.Namespace) -> tuple[list[Path], str]:
@@ -192,8 +211,10 @@ def main() -> int:
         Run(machine(), version[1] if len(version) > 1 else "?", description),
         fresh=arguments.fresh,
     )
-    run(results, cells_of(tables, rounds, arguments.rows, arguments.columns), tables, study, arguments.folder)
-    text = report.markdown(results, tables)
+    with disks(arguments.folder, tables) as places:
+        known = "; ".join(f"{disk} disk: {slow_disk.latencies(place)}" for disk, place in places.items())
+        run(results, cells_of(tables, rounds, arguments.rows, arguments.columns), tables, study, places)
+    text = f"{known}.\n\n{report.markdown(results, tables)}"
     (arguments.folder / f"{name}.md").write_text(text)
     print(text)
     for path in charts.draw(results, tables, arguments.folder):

@@ -30,12 +30,14 @@ class Table:
         title: its heading.
         rows: names of variants; ratios are against `baseline`.
         columns: label to way of sending, made anew for each cell.
+        disk: "own" or "slow", see slow_disk.py.
         deletes: the study is deleted at the end of each cell, by one DELETE.
     """
 
     title: str
     rows: Sequence[str]
     columns: dict[str, Callable[[], Way]] = field(default_factory=dict)
+    disk: str = "own"
     deletes: bool = True
     baseline: str = "native"
 
@@ -91,6 +93,15 @@ TABLES: dict[str, Table] = {
             "same process, TCP_NODELAY=1 there": lambda: MoveTo(environment=NODELAY),
         },
         deletes=False,
+    ),
+    "slow storescu": Table(
+        "storescu, storage on a slow disk", ("native", "bundle"), at_once(Storescu, "storescu", (1, 4)), disk="slow"
+    ),
+    "slow http": Table(
+        "HTTP client, storage on a slow disk",
+        ("native", "bundle"),
+        at_once(HttpKeepAlive, "clients", (1, 4)),
+        disk="slow",
     ),
 }
 # Enough to see that everything works, in less than three minutes.
