@@ -78,9 +78,14 @@ class StubOrthanc(ModuleType):
 
 
 class StubOutput:
-    """orthanc.RestOutput that keeps the one answer it was given."""
+    """orthanc.RestOutput that keeps the one answer it was given.
 
-    def __init__(self) -> None:
+    Args:
+        wants_length: as Python plugin 4.0 does; later ones take the body alone.
+    """
+
+    def __init__(self, *, wants_length: bool = True) -> None:
+        self.wants_length = wants_length
         self.answer: tuple[Any, ...] | None = None
         self.headers: dict[str, str] = {}
 
@@ -93,6 +98,8 @@ class StubOutput:
     def SetHttpHeader(self, name: str, value: str) -> None:
         self.headers[name] = value
 
-    def SendHttpStatus(self, status: int, body: str, body_bytes: int) -> None:
-        assert len(body.encode()) == body_bytes
+    def SendHttpStatus(self, status: int, body: str, *body_bytes: int) -> None:
+        if len(body_bytes) != self.wants_length:
+            raise TypeError(f"Bad types for the arguments ({2 + self.wants_length} arguments expected)")
+        assert not body_bytes or len(body.encode()) == body_bytes[0]
         self.answer = (status, body)

@@ -188,11 +188,12 @@ class ProgressiveHighThroughputJpeg2000(HighThroughputJpeg2000):
 
     def encode(self, frame: Samples, layout: Layout) -> bytes:
         """See the class."""
-        halvings = 5
-        while min(layout.rows, layout.columns) > 64 << halvings:
-            halvings += 1
-        stream = self._encoded(frame, layout, tlm=True, resolutions=halvings)
-        self._check_markers(stream, halvings)
+        needed = 0
+        while min(layout.rows, layout.columns) > 64 << needed:
+            needed += 1
+        # Five are OpenJPH's own choice; versions differ in how many of them they leave out of a small image.
+        stream = self._encoded(frame, layout, tlm=True, resolutions=max(needed, 5))
+        self._check_markers(stream, needed)
         return stream
 
     def _check_markers(self, stream: bytes, halvings: int) -> None:

@@ -95,3 +95,10 @@ def test_another_site_s_page_cannot_change_anything() -> None:
     assert output.answer[0] == 403
     callback(output, "/a", method="GET", headers=foreign)
     assert output.answer[0] == 200
+
+
+@pytest.mark.parametrize("wants_length", [True, False])
+def test_a_refusal_is_told_by_every_version_of_the_sdk(wants_length: bool) -> None:
+    output = StubOutput(wants_length=wants_length)
+    registered(ROUTES)["/c"](output, "/c", method="POST")
+    assert output.answer == (409, '{"HttpStatus": 409, "Message": "no: expected yes"}')
