@@ -136,8 +136,10 @@ def _request(uri: str, request: dict[str, Any]) -> Request:
 def _send_error(output: Any, status: int, message: str) -> None:
     """The status with a JSON body in the shape of Orthanc's own errors; ASCII, because older SDKs take text and its length in bytes."""
     body = json.dumps({"HttpStatus": status, "Message": message})
-    output.SetHttpHeader("Content-Type", JSON)
     try:
-        output.SendHttpStatus(status, body)
+        output.SendHttpStatus(
+            status, body
+        )  # Orthanc 1.12 calls it text/plain by itself, and would add that to a header of ours
     except TypeError:  # Python plugin 4.0 and its like want the length, later ones refuse it; nothing was sent yet
+        output.SetHttpHeader("Content-Type", JSON)
         output.SendHttpStatus(status, body, len(body))

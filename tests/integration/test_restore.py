@@ -68,8 +68,8 @@ def test_a_deleted_study_is_listed_and_comes_back_whole(
         assert_holds(server, small_study, uploaded)
         assert server.json("GET", DELETED)["studies"] == [], "what is back is not offered again"
         # The old files are left to the worker, in their time; nothing is held any more.
-        assert done["files_held"] == 0
-        assert server.json("GET", "/deferred-delete/status")["pending"] == len(old)
+        wait_for(lambda: server.json("GET", "/deferred-delete/status")["pending"] == len(old))
+        assert restored(server, uid_of(small_study[0]))["files_held"] == 0
 
         # Twice: nothing is left to bring back, and nothing is harmed.
         again = ask_back(server, uid_of(small_study[0]))
