@@ -191,8 +191,10 @@ class ProgressiveHighThroughputJpeg2000(HighThroughputJpeg2000):
         needed = 0
         while min(layout.rows, layout.columns) > 64 << needed:
             needed += 1
-        # Five are OpenJPH's own choice; versions differ in how many of them they leave out of a small image.
-        stream = self._encoded(frame, layout, tlm=True, resolutions=max(needed, 5))
+        # Five are OpenJPH's own choice. A side of one pixel cannot be halved: some versions leave such levels out, others
+        # (with imagecodecs 2026.10) then decode an image of one row to other pixels.
+        possible = min(layout.rows, layout.columns).bit_length() - 1
+        stream = self._encoded(frame, layout, tlm=True, resolutions=max(needed, min(5, possible)))
         self._check_markers(stream, needed)
         return stream
 

@@ -1,7 +1,8 @@
 """Forks a process that stores and deletes, and kills it: `python -m tests.fault.kill_zygote ROOT SEED KILLS` kills on each line of stdin.
 
 Forking spares each of 200 processes the imports, and lets the axe fall also while the ledger is being opened. What was done is appended to
-ROOT/done by single writes, which a SIGKILL leaves whole: `stored` and `removed` once the storage area has returned, `removing` before it is asked.
+ROOT/done.NUMBER, one file for each life: `stored` and `removed` once the storage area has returned, `removing` before it is asked. A SIGKILL can cut
+the last line short, where it crosses a page and the kernel rests between the two (generic_perform_write): a line counts once it has its end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def live(root: Path, seed: int, number: int) -> None:
     """Stores and removes until killed, while the worker drains."""
     moments = random.Random(f"{seed} {number}")
     settings = Settings(grace_period=0, batch_size=16, workers=moments.choice([1, 4]))
-    done = os.open(root / "done", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    done = os.open(root / f"done.{number}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     service = DeferredDelete(root / "storage", settings, sync=False)
     service.worker.start()
     kept: list[str] = []

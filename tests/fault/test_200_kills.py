@@ -33,13 +33,14 @@ def recorded(root: Path) -> set[str]:
 def check(root: Path) -> tuple[int, int]:
     """Holds the archive against what was done; returns how many files are live and how many deletions were accepted."""
     done: dict[str, set[str]] = {"stored": set(), "removing": set(), "removed": set()}
-    path = root / "done"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        what, attachment = line.split()
-        done[what].add(attachment)
+    for path in root.glob("done.*"):
+        whole, _, _ = path.read_text().rpartition("\n")
+        for line in whole.splitlines():
+            what, attachment = line.split()
+            done[what].add(attachment)
     files, rows = on_disk(root), recorded(root)
     alive = done["stored"] - done["removing"]
-    assert not alive - files, "a live file is gone"
+    assert not alive - files, f"live files are gone: {sorted(alive - files)}"
     assert not alive & rows, "a live file is to be deleted"
     assert not (done["removed"] & files) - rows, "an accepted deletion is forgotten"
     return len(alive), len(done["removed"])
