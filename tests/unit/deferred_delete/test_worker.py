@@ -476,3 +476,24 @@ def test_status_is_plain_data(make, ledger, uuids: Uuids, clock) -> None:
     assert (status.pending, status.claimed, status.failed, status.oldest_age_s) == (1, 0, 0, 2.5)
     assert not status.running
     assert status.files_per_second == 0
+
+
+def test_a_batch_that_is_withheld_ends_after_the_file_in_hand(
+    slow: SlowStorage, ledger: Ledger, backlog: Backlog, uuids: Uuids, wait_until: WaitUntil
+) -> None:
+    """A restore looks for its files: those of this batch must still be there to be found."""
+    for name in uuids(5):
+        slow.create(name, b"x")
+        ledger.enqueue(name, 1)
+    worker = Worker(ledger, slow, Settings(batch_size=5), backlog)
+    slow.gate.clear()
+    worker.start()
+    assert slow.entered.wait(20)
+    worker.withhold(True)
+    slow.gate.set()
+    wait_until(lambda: ledger.counts().claimed == 0 and bool(slow.unlinked))
+    assert len(slow.unlinked) == 1
+    assert ledger.counts().pending == 4
+    worker.withhold(False)
+    wait_until(lambda: ledger.counts().total == 0)
+    assert worker.stop(10)
