@@ -67,6 +67,7 @@ def finish(
     cell: Cell, server: OrthancProcess, study: list[Path], seconds: float, cpu_before: float, *, delete: bool
 ) -> Sample:
     """What else there is to know of a server that holds the study."""
+    server.wait_until_written()  # it belongs to what a study costs, if not to how long its sender waits
     cpu_seconds, peak_mb = usage(server)
     disk_mb = int(server.json("GET", "/statistics")["TotalDiskSize"]) / 1e6
     stages = stage_shares(server) if "StageTiming" in server.configuration else {}

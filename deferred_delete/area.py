@@ -33,7 +33,8 @@ class DeferredStorageArea:
 
     Attributes:
         ingest: Told of each store: the worker's reason to step back.
-        sync_headers: Whether header copies are synced like everything else; see headers.py.
+        write_header: Takes a header copy's UUID and content, and need not be done when it returns; None: it is written and synced like
+            everything else. See headers.py.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class DeferredStorageArea:
         self._notify = notify
         self._breaker = breaker or Breaker()
         self.ingest = ingest or IngestWatch()
-        self.sync_headers = True
+        self.write_header: Callable[[str, bytes], None] | None = None
         self._not_recorded = LogLimit()
         self._not_removed = LogLimit()
 
@@ -65,8 +66,11 @@ class DeferredStorageArea:
             StorageError: It was not written, and nothing was left behind.
         """
         self.ingest.note()
-        sync = self.sync_headers or not can_be_rebuilt(content_type, content)
-        sync_ns = self._storage.create(attachment_uuid, content, sync=sync)
+        sync_ns = 0
+        if self.write_header is not None and can_be_rebuilt(content_type, content):
+            self.write_header(attachment_uuid, content)
+        else:
+            sync_ns = self._storage.create(attachment_uuid, content)
         self.ingest.note()
         return sync_ns
 

@@ -91,15 +91,15 @@ class Database:
         self._reader.execute("PRAGMA query_only = ON")
         self._recorder = self._intake.cursor()
 
-    def close(self) -> None:
-        """Copies the log back, notes that all is well, and lets the file go. Harmless when closed already."""
+    def close(self, *, clean: bool = True) -> None:
+        """Copies the log back, notes that all is well if it is, and lets the file go. Harmless when closed already."""
         with self.intake_lock, self._drain_lock, self._read_lock:
             if self._closed:
                 return
             self._closed = True
             # A full disk is no reason not to close: the log stays and is replayed at the next open.
             with contextlib.suppress(sqlite3.Error):
-                self._drain.execute(queries.WRITE_FACTS, (encode({"clean": "1"}),))
+                self._drain.execute(queries.WRITE_FACTS, (encode({"clean": str(int(clean))}),))
                 self._checkpointer.execute(queries.CHECKPOINT_TRUNCATE).fetchone()
             for connection in self._connections:
                 connection.close()

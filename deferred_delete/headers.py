@@ -2,7 +2,7 @@
 
 Orthanc asks a plugin's storage area (SDK version 1) for a second file per image: the first bytes of the image, up to its pixel data. A sync of
 its own would cost a store a fifth to a quarter. It holds nothing that the image does not, and the image is synced before Orthanc's commit; so
-the copy is left to the system's write-back, and at the next start after a crash the newest copies are compared with their images, before
+the copy is written a moment later (write_behind.py) and left to the system's write-back, and at the next start after a crash the newest copies are compared with their images, before
 Orthanc serves anything, and those that are missing or torn are written anew.
 """
 

@@ -69,9 +69,9 @@ class Ledger:
                 "the clock is %d ms behind the ledger %s: counting on from it", self.clock.set_back_by_ms, path
             )
 
-    def close(self) -> None:
-        """Lets the ledger go. Harmless when closed already."""
-        self._database.close()
+    def close(self, *, clean: bool = True) -> None:
+        """Lets the ledger go. Harmless when closed already. Not ``clean``: the next start looks for what a crash would have left."""
+        self._database.close(clean=clean)
 
     def __enter__(self) -> "Ledger":
         return self

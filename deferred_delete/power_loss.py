@@ -25,7 +25,8 @@ class PowerLoss:
         database: The ledger's.
 
     Attributes:
-        unclean: Whether the ledger was not closed when it was open last, by whatever end; also of a ledger that is new.
+        unclean: Whether the ledger was not closed when it was open last, by whatever end, or the machine was started since, and
+            what was not synced may be gone; also of a ledger that is new.
     """
 
     unclean = False
@@ -39,7 +40,7 @@ class PowerLoss:
         A second power cut before ``trust`` widens the doubt.
         """
         before, here = self._fact("boot_id"), boot_id()
-        self.unclean = self._fact("clean") == "0" or not before
+        self.unclean = self._fact("clean") == "0" or before != here
         went_down = self._fact("clean") == "0" and before != here
         since_ms, until_id = self._range()
         if went_down and newest_id:

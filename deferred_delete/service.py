@@ -10,10 +10,11 @@ from . import headers, takeover
 from .area import DeferredStorageArea
 from .backlog import Backlog
 from .ledger import Ledger
+from .manners import IngestWatch
 from .settings import Settings
-from .storage import FileStorage
 from .takeover import Takeover
 from .worker import Worker
+from .write_behind import WriteBehindStorage
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class DeferredDelete:
     ) -> None:
         self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
-        self.storage = FileStorage(storage_root, sync=sync)
+        ingest = IngestWatch()
+        self.storage = WriteBehindStorage(storage_root, sync=sync, busy=lambda: ingest.busy)
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,
             durability=settings.durability,
@@ -65,7 +67,7 @@ class DeferredDelete:
             if self.ledger.power_loss.unclean and header_copies is not None:
                 self._rebuild_headers(header_copies)
             backlog = Backlog()
-            self.worker = Worker(self.ledger, self.storage, settings, backlog)
+            self.worker = Worker(self.ledger, self.storage, settings, backlog, ingest=ingest)
         except BaseException:
             self.ledger.close()
             raise
@@ -75,7 +77,7 @@ class DeferredDelete:
             backlog,
             grace_ms=settings.grace_ms,
             notify=self.worker.notify,
-            ingest=self.worker.ingest,
+            ingest=ingest,
         )
 
     def take_over(self, configured: Path | None = None) -> list[Takeover]:
@@ -93,13 +95,17 @@ class DeferredDelete:
         return [takeover.take_over(each, self.ledger, self._grace_ms) for each in databases if each.exists()]
 
     def rely_on_rebuilding(self) -> None:
-        """From now on header copies are not synced: the next start is known to find them in Orthanc's index."""
-        self.area.sync_headers = self._sync_headers
+        """From now on header copies are written later and not synced: the next start is known to find them in Orthanc's index."""
+        if not self._sync_headers:
+            self.storage.start()
+            self.area.write_header = self.storage.create_later
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Stops the worker and closes the ledger. What Orthanc removes from now on is unlinked at once."""
         self.worker.stop(timeout_s)
-        self.ledger.close()
+        self.area.write_header = None
+        whole = self.storage.stop(timeout_s)
+        self.ledger.close(clean=whole)  # else the next start makes the copies that are missing
 
     def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
         compared, rebuilt, hopeless = headers.rebuild(self.storage, header_copies(), headers.window_s())

@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     sync_headers: Annotated[
         bool,
         Meta(
-            description="Whether header copies are synced at each store, too, instead of rebuilt from the images after a crash."
+            description="Whether header copies are written and synced within each store, instead of a moment later, and rebuilt from the images after a crash."
         ),
     ] = False
     busy_timeout_ms: Annotated[

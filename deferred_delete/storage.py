@@ -95,7 +95,7 @@ class FileStorage:
                 os.close(descriptor)  # may raise: NFS reports a full disk here
         except OSError as error:
             with contextlib.suppress(StorageError):  # the first error is the one to report
-                self.delete(attachment_uuid)
+                FileStorage.delete(self, attachment_uuid)  # not a subclass's, which may be waiting for this very file
             raise self._failure("write", attachment_uuid, error, f"room for {len(content)} bytes") from error
         return sync_ns
 
@@ -133,6 +133,11 @@ class FileStorage:
         """Puts ``content`` in the place of a file that a crash tore or lost, and syncs it. Raises as ``create``."""
         self.delete(attachment_uuid)
         self.create(attachment_uuid, content)
+
+    @property
+    def unwritten(self) -> int:
+        """Files that are in memory only: none here."""
+        return 0
 
     @property
     def has_root(self) -> bool:

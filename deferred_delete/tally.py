@@ -34,6 +34,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause, schedule, grace (the grace
     period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none while it deletes or nothing is pending.
     ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s`` estimates how long all that is pending takes.
+    ``unwritten_header_copies`` are in memory until ingest pauses, for five seconds at the most.
     """
 
     running: bool
@@ -49,6 +50,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     draining_now: bool
     disk_pressure: bool
     free_disk_bytes: int | None
+    unwritten_header_copies: int
     yielding_to_ingest: bool
     deleted_since_start: int
     missing_since_start: int

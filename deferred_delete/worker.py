@@ -43,7 +43,8 @@ class Worker:
         settings: Batch size, limits, schedule and retries.
         backlog: Deletions that could not be recorded; the worker records or unlinks them when it can.
         jitter: From 0 up to, not including, 1.
-        schedule: By default that of the settings; likewise ``pressed``, whether the disk is nearly full.
+        schedule: By default that of the settings; likewise ``pressed``, whether the disk is nearly full, and
+            ``ingest``, whether instances are being stored.
 
     Attributes:
         ingest: To be told of each store; the worker steps back meanwhile.
@@ -60,11 +61,13 @@ class Worker:
         jitter: Callable[[], float] = random.random,
         schedule: Schedule | None = None,
         pressed: DiskPressure | None = None,
+        ingest: IngestWatch | None = None,
     ) -> None:
         self._ledger = ledger
+        self._storage = storage
         self._backlog = backlog
         self.tally = Tally()
-        self.ingest = IngestWatch()
+        self.ingest = ingest or IngestWatch()
         self._settings = settings
         self._schedule = schedule or Schedule(settings.schedule)
         self._pressed = pressed or DiskPressure(storage.root, settings.minimum_free_disk_percent)
@@ -184,6 +187,7 @@ class Worker:
             draining_now=self._ledger.order.active,
             disk_pressure=self._pressed(),
             free_disk_bytes=self._free_disk(),
+            unwritten_header_copies=self._storage.unwritten,
             yielding_to_ingest=self._manners.yielding and self.ingest.busy and counts.claimed > 0,
             deleted_since_start=tally.deleted,
             missing_since_start=tally.missing,

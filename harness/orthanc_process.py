@@ -261,8 +261,24 @@ class OrthancProcess:
             )
         return json.loads(answer.data) if answer.data else None
 
+    def wait_until_written(self, deadline_s: float = 30.0) -> None:
+        """Until the bundle holds no header copy back any more.
+
+        Raises:
+            OrthancError: it still does.
+        """
+        give_up = time.monotonic() + deadline_s
+        while "DeferredDelete" in self.configuration and self.running:
+            left = self.json("GET", "/deferred-delete/status")["unwritten_header_copies"]
+            if not left:
+                return
+            if time.monotonic() > give_up:
+                raise OrthancError(f"{left} header copies are not written after {deadline_s:g} s")
+            time.sleep(0.05)
+
     def attachment_files(self) -> list[Path]:
-        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder."""
+        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder, once all are there that belong there."""
+        self.wait_until_written()
         # Not glob: it raises where a folder goes meanwhile, which draining does.
         found = (Path(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
         return sorted(path for path in found if len(path.name) == 36)

@@ -102,6 +102,7 @@ def test_header_copies_that_a_power_cut_tore_are_whole_again_before_orthanc_serv
     uploaded = http_upload(server, small_study[:10])
     tags = [server.json("GET", f"/instances/{orthanc_id}/tags") for orthanc_id in uploaded]
     names = [header_uuid(server, orthanc_id) for orthanc_id in uploaded]
+    server.wait_until_written()
     server.kill()
     files = {path.name: path for path in server.attachment_files()}
     for number, name in enumerate(names[:9]):
@@ -112,6 +113,36 @@ def test_header_copies_that_a_power_cut_tore_are_whole_again_before_orthanc_serv
     with server:
         assert [server.json("GET", f"/instances/{orthanc_id}/tags") for orthanc_id in uploaded] == tags
         assert "of the 10 newest header copies 9 were torn or missing" in server.log_text()
+
+
+def test_header_copies_that_were_in_memory_only_are_there_again_before_orthanc_serves(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    """Killed while a study comes in: the copies of its last instances are not on the disk yet."""
+    server = make_server({"DeferredDelete": {}})
+    server.start()
+    uploaded = http_upload(server, small_study)
+    server.kill()
+    on_disk = len(server.attachment_files())
+    assert len(uploaded) <= on_disk < 2 * len(uploaded), "no copy was in memory only: nothing is tested"
+    with server:
+        for orthanc_id, path in zip(uploaded, small_study, strict=True):
+            assert server.json("GET", f"/instances/{orthanc_id}/simplified-tags")["Modality"] == "CT"
+            assert server.request("GET", f"/instances/{orthanc_id}/file").data == path.read_bytes()
+        assert "were torn or missing" in server.log_text()
+        assert len(server.attachment_files()) == 2 * len(uploaded)
+
+
+def test_a_proper_stop_leaves_every_header_copy_on_the_disk(
+    make_server: ServerFactory, small_study: list[Path]
+) -> None:
+    server = make_server({"DeferredDelete": {}})
+    server.start()
+    uploaded = http_upload(server, small_study)
+    server.stop()
+    assert len(server.attachment_files()) == 2 * len(uploaded)
+    with server:
+        assert "were torn or missing" not in server.log_text()
 
 
 def wait_until_traced(pid: int) -> None:

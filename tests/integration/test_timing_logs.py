@@ -54,7 +54,9 @@ def test_a_delay_of_the_sender_is_found_in_receiving_and_nowhere_else(
                 pass
         report = read_logs([str(server.log_path)])
     slowest = report.slowest[0]
-    assert slowest.stages.pop("receive") >= INJECTED_S * 1000
+    assert (
+        slowest.stages.pop("receive") >= INJECTED_S * 1000 - TOLERANCE_MS
+    )  # the sender sleeps a little before Orthanc logs
     assert sum(slowest.stages.values()) < TOLERANCE_MS
 
 
