@@ -54,6 +54,7 @@ class DeferredDelete:
     ) -> None:
         self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
+        self._headers_missing = False
         ingest = IngestWatch()
         self.storage = WriteBehindStorage(storage_root, sync=sync, busy=lambda: ingest.busy)
         self.ledger = Ledger(
@@ -105,10 +106,11 @@ class DeferredDelete:
         self.worker.stop(timeout_s)
         self.area.write_header = None
         whole = self.storage.stop(timeout_s)
-        self.ledger.close(clean=whole)  # else the next start makes the copies that are missing
+        self.ledger.close(clean=whole and not self._headers_missing)  # else the next start makes those that are missing
 
     def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
         compared, rebuilt, hopeless = headers.rebuild(self.storage, header_copies(), headers.window_s())
+        self._headers_missing = hopeless > 0
         if rebuilt or hopeless:
             _log.warning(
                 "Orthanc ended without a proper stop: of the %d newest header copies %d were torn or missing and are "

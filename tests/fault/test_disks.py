@@ -50,6 +50,7 @@ def test_a_full_disk_refuses_the_instance_and_orthanc_goes_on(
     with server_on(make_server, small_disk, tmp_path / "ledger.db") as server:
         filler = small_disk / "filler"
         stored = http_upload(server, small_study[:10])
+        server.wait_until_written()
         free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
         filler.write_bytes(b"x" * (free - 20_000))
         complete = server.attachment_files()
@@ -63,12 +64,42 @@ def test_a_full_disk_refuses_the_instance_and_orthanc_goes_on(
         assert server.json("GET", "/timing/stages")["protocols"][0]["failed_writes"] == 1
 
 
+def test_a_disk_that_fills_up_before_header_copies_are_written_loses_none(
+    make_server: ServerFactory, small_disk: Path, tmp_path: Path, small_study: list[Path]
+) -> None:
+    """Neither while Orthanc runs, nor when it is killed and starts on the full disk, nor after the next start with room."""
+    filler = small_disk / "filler"
+    server = server_on(make_server, small_disk, tmp_path / "ledger.db")
+
+    def assert_readable(uploaded: list[str]) -> None:
+        for orthanc_id in uploaded:
+            assert server.json("GET", f"/instances/{orthanc_id}/simplified-tags")["Modality"] == "CT"
+
+    with server:
+        uploaded = http_upload(server, small_study[:10])
+        filler.write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+        deadline = time.monotonic() + DEADLINE_S
+        while "header copy kept in memory" not in server.log_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert server.request("POST", "/instances", small_study[20].read_bytes()).status >= 400
+        assert_readable(uploaded)
+    with server:
+        assert "could not be checked" in server.log_text()
+        filler.unlink()
+        server.stop()
+    with server:
+        assert_readable(uploaded)
+        assert len(server.attachment_files()) == 2 * len(uploaded)
+
+
 def test_a_read_only_storage_keeps_deletions_with_their_error_until_it_is_writable(
     make_server: ServerFactory, small_disk: Path, tmp_path: Path, small_study: list[Path]
 ) -> None:
     with server_on(make_server, small_disk, tmp_path / "ledger.db") as server:
         uploaded = http_upload(server, small_study[:10])
         study = study_of(server, uploaded[0])
+        server.wait_until_written()
         mount("-o", "remount,ro", str(small_disk))
         server.json("DELETE", f"/studies/{study}")
         deadline = time.monotonic() + DEADLINE_S

@@ -81,6 +81,7 @@ def test_pause_survives_a_restart_and_resume_drains(make_server: ServerFactory, 
         assert server.json("POST", "/deferred-delete/pause", {})["paused"] is True
         uploaded = http_upload(server, small_study[:3])
         server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+        server.wait_until_written()
         waiting = pending(server)
         assert waiting >= 3
     with server:

@@ -48,9 +48,9 @@ setattr(owner, {function!r}, slow)
 runpy.run_path({main!r})
 """
 
-# Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is synced.
+# Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is written after the store.
 PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
-    "the storage area writes slowly": ("deferred_delete.storage", "FileStorage", "_open_new", "write", "file", 2),
+    "the storage area writes slowly": ("deferred_delete.storage", "FileStorage", "_open_new", "write", "file", 1),
     "the disk syncs slowly": ("os", "", "fdatasync", "write", "sync", 1),
     "the transcoder scans slowly": ("transcoder.transcoder", "", "read_file_meta", "transcode", "scan", 1),
     "the transcoder encodes slowly": ("transcoder.encode", "", "check_stray_bits", "transcode", "encode", 1),
