@@ -42,8 +42,6 @@ def measure(cell: Cell, table: Table, study: list[Path], folder: Path) -> Sample
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
     """
     variant, way = VARIANTS[cell.row], table.columns[cell.column]()
-    if variant.missing:
-        raise OrthancError(variant.missing)
     place = Path(tempfile.mkdtemp(dir=folder))
     configuration = base_configuration(place, bundle=variant.bundle) | variant.options | way.configuration()
     try:
@@ -114,8 +112,14 @@ def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None, c
         for number, (name, table) in itertools.product(range(rounds), tables.items())
         for column in table.columns
         for row in table.rows
-        if (rows is None or row in rows) and (columns is None or column in columns)
+        if (rows is None or row in rows) and (columns is None or column in columns) and not VARIANTS[row].missing
     ]
+
+
+def left_out(tables: Mapping[str, Table], rows: list[str] | None) -> str:
+    """Which rows cannot be measured here, and why, a line each."""
+    wanted = dict.fromkeys(row for table in tables.values() for row in table.rows if rows is None or row in rows)
+    return "".join(f"Not measured: {row}: {VARIANTS[row].missing}.\n\n" for row in wanted if VARIANTS[row].missing)
 
 
 def run(
@@ -215,7 +219,7 @@ def main() -> int:
     with disks(arguments.folder, tables) as places:
         known = "; ".join(f"{disk} disk: {slow_disk.latencies(place)}" for disk, place in places.items())
         run(results, cells_of(tables, rounds, arguments.rows, arguments.columns), tables, study, places)
-    text = f"{known}.\n\n{report.markdown(results, tables)}"
+    text = f"{known}.\n\n{left_out(tables, arguments.rows)}{report.markdown(results, tables)}"
     (arguments.folder / f"{name}.md").write_text(text)
     print(text)
     for path in charts.draw(results, tables, arguments.folder):

@@ -48,6 +48,7 @@ def at_once(kind: type[Way], unit: str, counts: Sequence[int] = PARALLEL) -> dic
 
 
 THREADS = ("native, DicomThreadsCount 1", "native, DicomThreadsCount 16")
+DELAYED_DELETION = "native, C++ DelayedDeletion"
 NATIVE_TRANSCODING = ("native .70 by DCMTK", "native .70 by GDCM")
 BUNDLE = ("bundle", "bundle .70", "bundle .80", "bundle .201")
 
@@ -59,7 +60,7 @@ TABLES: dict[str, Table] = {
     ),
     "http": Table(
         "HTTP client (keep-alive)",
-        ("native", *NATIVE_TRANSCODING, "deletion alone", "timing alone", *BUNDLE),
+        ("native", *NATIVE_TRANSCODING, DELAYED_DELETION, "deletion alone", "timing alone", *BUNDLE),
         at_once(HttpKeepAlive, "clients"),
     ),
     "reconnecting": Table(
@@ -99,7 +100,7 @@ TABLES: dict[str, Table] = {
     ),
     "slow http": Table(
         "HTTP client, storage on a slow disk",
-        ("native", "bundle"),
+        ("native", DELAYED_DELETION, "bundle"),
         at_once(HttpKeepAlive, "clients", (1, 4)),
         disk="slow",
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
+DELAYED_DELETION_PLUGIN = Path("/usr/share/orthanc/plugins/libDelayedDeletion.so")
 
 # No file goes while the next cell is measured.
 STORAGE: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 3600}}
@@ -24,7 +25,7 @@ class Variant:
         bundle: the bundle is loaded.
         options: added to the configuration of native Orthanc.
         environment: for the server's process.
-        missing: why it cannot be measured here; empty if it can.
+        missing: why it is not measured here; empty if it is.
     """
 
     bundle: bool = False
@@ -46,6 +47,14 @@ VARIANTS: dict[str, Variant] = {
     "native .70 by GDCM": Variant(
         options={"IngestTranscoding": JPEG_LOSSLESS, "Plugins": [str(GDCM_PLUGIN)]},
         missing="" if GDCM_PLUGIN.exists() else "orthanc-gdcm is not installed",
+    ),
+    "native, C++ DelayedDeletion": Variant(
+        # Its pause holds files back as our grace period does: none goes while the next cell is measured.
+        options={
+            "Plugins": [str(DELAYED_DELETION_PLUGIN)],
+            "DelayedDeletion": {"Enable": True, "ThrottleDelayMs": 1000},
+        },
+        missing="" if DELAYED_DELETION_PLUGIN.exists() else "libDelayedDeletion.so is not installed (Debian 13 has it)",
     ),
     "tuner alone": Variant(bundle=True, options=WATCH),
     "deletion alone": Variant(bundle=True, options=STORAGE),

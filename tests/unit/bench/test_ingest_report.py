@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench import charts, report
-from bench.ingest import cells_of
+from bench.ingest import cells_of, left_out
 from bench.results import Cell, Results, Run, Sample, spread
 from bench.tables import QUICK, TABLES
-from bench.variants import VARIANTS
+from bench.variants import VARIANTS, Variant
 
 RUN = Run("2 cores", "1.10.1", "373 instances")
 HTTP = {"http": QUICK["http"]}
@@ -95,6 +95,13 @@ def test_the_servers_of_one_column_take_turns() -> None:
         (0, "1 clients", "bundle"),
         (0, "4 clients", "native"),
     ]
+
+
+def test_a_server_that_cannot_be_had_here_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIANTS, "bundle", Variant(missing="libSomething.so is not installed"))
+    assert {cell.row for cell in cells_of(HTTP, 1, None, None)} == {"native"}
+    assert left_out(HTTP, None) == "Not measured: bundle: libSomething.so is not installed.\n\n"
+    assert left_out(HTTP, ["native"]) == ""
 
 
 def test_spread_is_the_median_and_half_the_range() -> None:
