@@ -33,6 +33,7 @@ from .tables import QUICK, TABLES, Table
 from .variants import VARIANTS
 
 WARM_UP = 10
+QUICK_SLICES = 120
 
 
 def measure(cell: Cell, table: Table, study: list[Path], folder: Path) -> Sample:
@@ -169,7 +170,8 @@ def study_of(arguments: argparse.Namespace) -> tuple[list[Path], str]:
         OrthancError: no DICOM file in the folder that was given.
     """
     if arguments.study is None:
-        study = phantom.make_study(arguments.folder / "phantom", slices=arguments.slices)
+        slices = arguments.slices or (QUICK_SLICES if arguments.quick else phantom.SLICES)
+        study = phantom.make_study(arguments.folder / "phantom", slices=slices)
         name = "a synthetic CT phantom"
     else:
         study = sorted(path for path in arguments.study.rglob("*") if path.is_file() and is_dicom(path))
@@ -183,7 +185,9 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench ingest", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--slices", type=int, default=phantom.SLICES, help="of the phantom")
+    parser.add_argument(
+        "--slices", type=int, help=f"of the phantom; {phantom.SLICES} by default, {QUICK_SLICES} with --quick"
+    )
     parser.add_argument("--study", type=Path, help="a folder with one study of your own instead of the phantom")
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), help="some of the tables")
     parser.add_argument("--rows", nargs="+", choices=list(VARIANTS), metavar="ROW", help="some of the servers")
