@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configuration = parse(json.dumps(files.document), files.folder)
         _refuse_missing_script(configuration)
         rehearsal = rehearse(configuration)
-    except (ConfigurationError, DeferredDeleteError, OSError) as error:
+    except (ConfigurationError, DeferredDeleteError, OSError, RuntimeError) as error:
         print(f"refused: {one_line(error)}")  # noqa: T201 - this is a command
         return REFUSED
     warnings = [*files.remarks, *(line for look in advice.LOOKS for line in look(configuration))]

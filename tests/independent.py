@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
-from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1, JPEGLSLossless
 
 # DCMTK decodes what the bundle encodes with imagecodecs (libjpeg-turbo, CharLS in another version).
-DCMTK_DECODERS = {JPEGLosslessSV1: "dcmdjpeg", JPEGLSLossless: "dcmdjpls"}
+DCMTK_DECODERS = {JPEGLossless: "dcmdjpeg", JPEGLosslessSV1: "dcmdjpeg", JPEGLSLossless: "dcmdjpls"}
 
 
 def read(content: bytes) -> Dataset:

@@ -74,7 +74,9 @@ def _facts(transcoder: Transcoder, dicom: bytes, origin: str) -> Facts | None:
     received = memoryview(dicom)
     try:
         meta = read_file_meta(received)
-        header = open_data_set(received[meta.end :], meta.transfer_syntax, transcoder.settings.maximum_inflated_bytes)
+        header = open_data_set(
+            received[meta.end :], meta.transfer_syntax, transcoder.settings.maximum_inflated_bytes, transcoder.decodable
+        )
     except KeptError:
         return None
     return facts_of(header, transfer_syntax=meta.transfer_syntax, origin=origin, size_bytes=len(dicom))

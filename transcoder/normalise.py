@@ -15,15 +15,17 @@ from .syntaxes import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, IMPLICIT_LITT
 _KNOWN = frozenset(TRANSFER_SYNTAXES.values())
 
 
-def open_data_set(data_set: memoryview, transfer_syntax: str, maximum_inflated_bytes: int) -> Header:
+def open_data_set(
+    data_set: memoryview, transfer_syntax: str, maximum_inflated_bytes: int, decodable: frozenset[str] = frozenset()
+) -> Header:
     """Scan a data set as it was received; inflated where it is deflated, turned where it is big endian, but implicit VR stays as it is.
 
-    The policy can thus be asked before the work of a conversion is done.
+    The policy can thus be asked before the work of a conversion is done. Pixel data in one of the ``decodable`` syntaxes stays compressed.
 
     Raises:
         KeptError: the syntax is not one to start from, or the data set cannot be read.
     """
-    if transfer_syntax not in READABLE:
+    if transfer_syntax not in READABLE and transfer_syntax not in decodable:
         known = transfer_syntax in _KNOWN
         raise KeptError(Reason.COMPRESSED if known else Reason.UNKNOWN_SYNTAX, transfer_syntax)
     if transfer_syntax == EXPLICIT_BIG_ENDIAN:

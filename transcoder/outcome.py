@@ -40,6 +40,13 @@ class Reason(StrEnum):
     PIXEL_LENGTH = "kept: pixel data length does not match"
     STRAY_BITS = "kept: bits set above bits stored"
     OFFSET_TABLE = "kept: too large for an offset table"
+    # It came compressed, and could not be decoded.
+    DECODER_REFUSED = "kept: decoder refused"
+    DECODERS_DISAGREE = "kept: decoders disagree"
+    DECODER_MEMORY = "kept: decoder out of memory"
+    DECODER_TIMED_OUT = "kept: decoder timed out"
+    DECODER_DIED = "kept: decoder died"
+    DECODER_RESTING = "kept: decoder not running"
     # The result was not good enough.
     NOT_SMALLER = "kept: not smaller"
     VERIFICATION_FAILED = "kept: verification failed"
@@ -55,6 +62,11 @@ WORTH_A_WARNING = frozenset(
         Reason.ENCODER_REFUSED,
         Reason.CONVERSION,
         Reason.TOO_DEEP,
+        Reason.DECODERS_DISAGREE,
+        Reason.DECODER_MEMORY,
+        Reason.DECODER_TIMED_OUT,
+        Reason.DECODER_DIED,
+        Reason.DECODER_RESTING,
         Reason.ERROR,
     }
 )
@@ -85,6 +97,7 @@ class Outcome:
         bytes_in: size of the file received.
         bytes_out: size of the file to be stored; in a dry run, the size it would have had.
         scan_ns: reading the header, and making it explicit little endian where it was not.
+        decode_ns: waiting for the decoder, where the instance came compressed.
         encode_ns: checking and encoding pixels, and building the new file.
         verify_ns: decoding and comparing; 0 where that is done after the callback.
     """
@@ -99,5 +112,6 @@ class Outcome:
     bytes_in: int = 0
     bytes_out: int = 0
     scan_ns: int = 0
+    decode_ns: int = 0
     encode_ns: int = 0
     verify_ns: int = 0

@@ -15,7 +15,7 @@ from .header import (
     COLUMNS,
     DIGITAL_SIGNATURES,
     DOUBLE_PIXEL_DATA,
-    EXTENDED_OFFSET_TABLE,
+    ENCAPSULATION,
     FLOAT_PIXEL_DATA,
     HIGH_BIT,
     PHOTOMETRIC_INTERPRETATION,
@@ -68,7 +68,7 @@ def require_pixel_data(header: Header) -> None:
         raise KeptError(Reason.NO_PIXEL_DATA)
     if element.length == UNDEFINED or element.vr not in (b"OB", b"OW", b""):
         raise KeptError(Reason.MALFORMED, "pixel data of undefined length, or of a VR other than OB and OW")
-    if EXTENDED_OFFSET_TABLE in header.found:
+    if not ENCAPSULATION.isdisjoint(header.found):
         raise KeptError(Reason.MALFORMED, "an extended offset table beside native pixel data")
     if DIGITAL_SIGNATURES in header.found:
         # A signature may cover the pixel data as encoded (PS3.15 C.1.1): the new file would fail its check.
@@ -76,6 +76,17 @@ def require_pixel_data(header: Header) -> None:
 
 
 def layout_of(header: Header, target: Target) -> Layout:
+    """Read and check the attributes, and hold the native pixel data against them.
+
+    Raises:
+        KeptError: see `attributes_of`; or the pixel data has another length.
+    """
+    layout = attributes_of(header, target)
+    _check_length(header, layout)
+    return layout
+
+
+def attributes_of(header: Header, target: Target) -> Layout:
     """Read and check the attributes; sizes in Python integers, which do not overflow.
 
     Raises:
@@ -99,7 +110,6 @@ def layout_of(header: Header, target: Target) -> Layout:
         raise KeptError(Reason.ATTRIBUTES, "planar configuration")
     layout = Layout(rows, columns, frames, samples, allocated, stored, representation == 1, planar == 1, photometric)
     _check_for_target(layout, target)
-    _check_length(header, layout)
     return layout
 
 

@@ -84,8 +84,30 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     ] = 1 << 30
     maximum_inflated_bytes: Annotated[
         int,
-        Meta(description="Deflated data sets that inflate to more than this are kept (decompression bombs)", ge=1),
+        Meta(
+            description="Deflated data sets that inflate, and compressed pixels that decode, to more than this are kept (decompression bombs)",
+            ge=1,
+        ),
     ] = 256 << 20
+    recompress: Annotated[
+        bool,
+        Meta(
+            description="Whether instances that come losslessly compressed (RLE, .57, .70, .80, .90, .201, .202) are decoded, in a process of their "
+            "own, and transcoded too; otherwise they are kept"
+        ),
+    ] = False
+    decoder_memory_megabytes: Annotated[
+        int, Meta(description="Recompress: address space of the decoder process, in MB", ge=256, le=65536)
+    ] = 1024
+    decoder_seconds: Annotated[
+        float,
+        Meta(
+            description="Recompress: longest time for decoding one instance; beyond, the decoder process is killed and the instance kept. No other "
+            "instance is received meanwhile",
+            ge=1,
+            le=60,
+        ),
+    ] = 5.0
 
 
 def check(settings: Settings) -> None:

@@ -8,7 +8,14 @@ from itertools import accumulate
 
 from .elements import UNDEFINED
 from .filemeta import FileMeta, with_transfer_syntax
-from .header import EXTENDED_OFFSET_TABLE, PIXEL_DATA, PIXEL_GROUP_LENGTH, PLANAR_CONFIGURATION, Header
+from .header import (
+    ENCAPSULATION,
+    EXTENDED_OFFSET_TABLE,
+    PIXEL_DATA,
+    PIXEL_GROUP_LENGTH,
+    PLANAR_CONFIGURATION,
+    Header,
+)
 from .outcome import KeptError, Reason
 from .syntaxes import Target
 
@@ -62,8 +69,9 @@ def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequ
     """Build the new file.
 
     Every element stays byte for byte, but for the transfer syntax UID and group length of the file meta information, the
-    pixel data, Planar Configuration 1 (which becomes 0: PS3.5 8.2 and G.2 note 2), and the retired group length of the pixel
-    data's group where there is one, which has to count the new bytes.
+    pixel data, Planar Configuration 1 (which becomes 0: PS3.5 8.2 and G.2 note 2), the retired group length of the pixel
+    data's group where there is one, which has to count the new bytes, and what described how compressed pixel data was
+    encapsulated (`header.ENCAPSULATION`), which goes with it.
 
     Raises:
         KeptError: see `encapsulated`.
@@ -77,9 +85,20 @@ def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequ
         before[planar.value : planar.end] = b"\0\0"
     group_length = header.found.get(PIXEL_GROUP_LENGTH)
     if group_length is not None:
-        grown = sum(map(len, pieces)) - (pixel_data.end - pixel_data.start)
+        gone = sum(element.end - element.start for tag, element in header.found.items() if tag in ENCAPSULATION)
+        grown = sum(map(len, pieces)) - (pixel_data.end - pixel_data.start) - gone
         _add_to_group_length(before, group_length.value, group_length.length, grown)
+    _cut_tables(before, header)
     return b"".join((with_transfer_syntax(received, meta, target), before, *pieces, after))
+
+
+def _cut_tables(before: bytearray, header: Header) -> None:
+    """Take out what counts the bytes of the old fragments; last, since everything behind moves."""
+    tables = [element for tag, element in header.found.items() if tag in ENCAPSULATION]
+    for table in sorted(tables, key=lambda element: element.start, reverse=True):
+        if table.end > len(before):
+            raise KeptError(Reason.MALFORMED, "an extended offset table after the pixel data")
+        del before[table.start : table.end]
 
 
 def _add_to_group_length(before: bytearray, value: int, length: int, grown: int) -> None:

@@ -10,14 +10,16 @@ from . import codecs
 from .complaints import Complaints
 from .counters import CounterRow, Counters
 from .crew import Crew
+from .decoding.supervisor import DecoderState
 from .encode import Frames, encode_frames, one_line, proof_tasks
 from .filemeta import FileMeta, read_file_meta
 from .header import Header
 from .normalise import as_explicit, open_data_set
 from .outcome import WORTH_A_WARNING, KeptError, Outcome, Reason
 from .pending import PendingProofs, Proof
-from .pixels import Layout, layout_of, require_pixel_data
+from .pixels import Layout, attributes_of, layout_of, require_pixel_data
 from .policy import Decision, Policy, facts_of
+from .recompress import DECODABLE, Recompressor, require_compressed_pixels
 from .settings import SECTION, Settings
 from .splice import splice
 from .syntaxes import MEDIA_STORAGE_DIRECTORY, Target
@@ -35,6 +37,7 @@ class _Progress:
     source_syntax: str = ""
     target_syntax: str = ""
     scan_ns: int = 0
+    decode_ns: int = 0
     encode_ns: int = 0
     verify_ns: int = 0
     proof: Proof | None = None
@@ -51,6 +54,7 @@ class _Progress:
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_in if dicom is None else len(dicom),
             scan_ns=self.scan_ns,
+            decode_ns=self.decode_ns,
             encode_ns=self.encode_ns,
             verify_ns=self.verify_ns,
         )
@@ -58,12 +62,14 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An instance that is to be transcoded, read and checked."""
+    """An instance that is to be transcoded, read and checked; ``pixels`` is where its native pixel data is, ``held_bytes`` what it keeps in memory."""
 
     meta: FileMeta
     header: Header
     layout: Layout
     target: Target
+    pixels: Header
+    held_bytes: int
 
 
 class Transcoder:
@@ -80,7 +86,7 @@ class Transcoder:
 
         Raises:
             ValueError: settings that make no sense, see `settings.check`.
-            RuntimeError: a codec is missing or does not work, in one line.
+            RuntimeError: a codec, or the decoder process, is missing or does not work, in one line.
         """
         self._settings = settings
         self._pending = pending
@@ -92,6 +98,7 @@ class Transcoder:
         try:
             wanted = sorted(self._policy.targets) if settings.enable else []
             self._codecs = {target: codecs.load(target) for target in wanted}
+            self._recompressor = Recompressor(settings) if settings.recompress and wanted else None
         except RuntimeError as error:
             raise RuntimeError(f"{SECTION}: {error}") from error
 
@@ -122,8 +129,10 @@ class Transcoder:
         return self._attempt(dicom, origin, _Progress(len(dicom)))
 
     def close(self, deadline_s: float = 5.0) -> None:
-        """End the helper threads. `transcode` goes on to work, without them."""
+        """End the helper threads and the decoder process. `transcode` goes on to work, without them."""
         self._crew.stop(deadline_s)
+        if self._recompressor is not None:
+            self._recompressor.stop()
 
     def _attempt(self, dicom: bytes, origin: str, progress: _Progress) -> Outcome:
         try:
@@ -167,6 +176,16 @@ class Transcoder:
         """Its rules."""
         return self._policy
 
+    @property
+    def decodable(self) -> frozenset[str]:
+        """Transfer syntaxes of compressed pixel data that are not kept for being compressed."""
+        return frozenset() if self._recompressor is None else DECODABLE
+
+    @property
+    def decoder(self) -> DecoderState | None:
+        """How the decoder process is; None without `Recompress`."""
+        return None if self._recompressor is None else self._recompressor.state
+
     def counters(self) -> tuple[CounterRow, ...]:
         """A snapshot of the totals by rule and reason."""
         return self._counters.rows()
@@ -179,6 +198,8 @@ class Transcoder:
             image = self._read(received, origin, progress)
         finally:
             progress.scan_ns = time.perf_counter_ns() - started
+        if self._recompressor is not None and image.meta.transfer_syntax in DECODABLE:
+            image = self._decoded(self._recompressor, image, progress)
         started = time.perf_counter_ns()
         try:
             new = self._encode(received, image, progress)
@@ -204,29 +225,49 @@ class Transcoder:
         progress.source_syntax = meta.transfer_syntax
         if meta.sop_class == MEDIA_STORAGE_DIRECTORY:
             raise KeptError(Reason.DICOMDIR)
-        header = open_data_set(received[meta.end :], meta.transfer_syntax, self._settings.maximum_inflated_bytes)
-        require_pixel_data(header)
+        syntax, decodable = meta.transfer_syntax, self.decodable
+        header = open_data_set(received[meta.end :], syntax, self._settings.maximum_inflated_bytes, decodable)
+        compressed = syntax in decodable
+        if compressed:
+            require_compressed_pixels(header)
+        else:
+            require_pixel_data(header)
         decision = self._decide(header, meta, origin, len(received))
         progress.rule = decision.rule
         if decision.target is None:
             raise KeptError(Reason.BY_RULE)
         progress.target_syntax = decision.target
+        if compressed:
+            if syntax == decision.target:
+                raise KeptError(Reason.COMPRESSED, "as the rule wants it")
+            layout = replace(attributes_of(header, decision.target), planar=False)
+            return _Image(meta, header, layout, decision.target, header, len(received))
         layout = layout_of(header, decision.target)  # before a conversion: it is cheap, and often the end
-        return _Image(meta, as_explicit(header), layout, decision.target)
+        header = as_explicit(header)
+        return _Image(meta, header, layout, decision.target, header, len(received))
+
+    def _decoded(self, recompressor: Recompressor, image: _Image, progress: _Progress) -> _Image:
+        """The same with its pixels as if they had come native."""
+        started = time.perf_counter_ns()
+        try:
+            pixels = recompressor.pixels(image.header, image.layout, image.meta.transfer_syntax)
+        finally:
+            progress.decode_ns = time.perf_counter_ns() - started
+        return replace(image, pixels=pixels, held_bytes=image.held_bytes + len(pixels.view))
 
     def _decide(self, header: Header, meta: FileMeta, origin: str, size_bytes: int) -> Decision:
         facts = facts_of(header, transfer_syntax=meta.transfer_syntax, origin=origin, size_bytes=size_bytes)
         return self._policy.decide(facts)
 
     def _encode(self, received: memoryview, image: _Image, progress: _Progress) -> bytes:
-        frames = Frames(image.header, image.layout, self._codecs[image.target])
-        later = progress.may_wait and self._may_prove_later(image.target, len(received))
+        frames = Frames(image.pixels, image.layout, self._codecs[image.target])
+        later = progress.may_wait and self._may_prove_later(image.target, image.held_bytes)
         verify = self._settings.verify and not later
         encoded = encode_frames(frames, self._crew, verify=verify, byte_limit=len(received))
         progress.verify_ns = encoded.verify_ns
         new = splice(received, image.meta, image.header, encoded.fragments, image.target)
         if later:
-            progress.proof = Proof(proof_tasks(frames, encoded.fragments), len(received))
+            progress.proof = Proof(proof_tasks(frames, encoded.fragments), image.held_bytes)
         return new
 
     def _may_prove_later(self, target: Target, size_bytes: int) -> bool:

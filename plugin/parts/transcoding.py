@@ -9,7 +9,7 @@ from transcoder import CounterRow, PendingProofs, Transcoder, explain
 from transcoder.settings import ORIGINS, Settings
 
 from .. import rest
-from .part import PREFIX, Part
+from .part import PREFIX, Part, single
 
 STOP_DEADLINE_S = 5.0
 
@@ -31,11 +31,23 @@ class TranscodingPart(Part):
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """Outcomes by rule and reason."""
-        return {"transcoder": lambda: transcoder_metrics(self.transcoder.counters())}
+        return {"transcoder": lambda: [*transcoder_metrics(self.transcoder.counters()), *self._decoder_metrics()]}
+
+    def _decoder_metrics(self) -> Iterable[Metric]:
+        state = self.transcoder.decoder
+        if state is not None:
+            yield single("transcoder_decoder_starts_total", "Decoder processes started.", "counter", state.starts)
+            yield single(
+                "transcoder_decoder_deaths_total", "Decoder processes that died, or were late.", "counter", state.deaths
+            )
 
     def routes(self) -> list[rest.Route]:
-        """Outcomes by rule; what would become of a file."""
+        """Outcomes by rule; what would become of a file; the decoder process."""
+        decoder = rest.Route(
+            "GET", "/transcoder/decoder", "the decoder process", lambda _: rest.json_answer(self.transcoder.decoder)
+        )
         return [
+            *([] if self.transcoder.decoder is None else [decoder]),
             rest.Route(
                 "GET",
                 "/transcoder/status",
