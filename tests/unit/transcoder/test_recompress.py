@@ -330,7 +330,7 @@ SEEDS = [compressed(source, frames=frames) for source in TARGETS for frames in (
 MUTATED: Counter[Reason] = Counter()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.integers(0, len(SEEDS) - 1),
     where=st.lists(
