@@ -12,6 +12,8 @@ import msgspec
 from .orthanc_process import BUNDLE
 
 README = BUNDLE / "README.md"
+# What may be absent without standing for every instance.
+_NO_CONDITIONS = {"lossy", "maximum_error", "maximum_rms_error"}
 _BLOCK = re.compile(r"(<!-- keys:(?P<name>\S+) -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 
@@ -21,13 +23,14 @@ def settings_types() -> dict[str, Any]:
     from deferred_delete.settings import Settings as Deletion
     from guard.settings import Settings as Guarding
     from timing.settings import Settings as Timing
-    from transcoder.settings import Rule
+    from transcoder.settings import Lossy, Rule
     from transcoder.settings import Settings as Transcoding
 
     return {
         "DeferredDelete": Deletion,
         "IngestTranscoder": Transcoding,
         "IngestTranscoder.Rules[]": Rule,
+        "IngestTranscoder.Rules[].Lossy": Lossy,
         "IngestGuard": Guarding,
         "StageTiming": Timing,
         "DicomAssociations": Association,
@@ -43,7 +46,8 @@ def table(kind: Any) -> str:
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for field in msgspec.structs.fields(kind):
         value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        default = "required" if field.required else f"`{json.dumps(value)}`" if value is not None else "any"
+        absent = "none" if field.name in _NO_CONDITIONS else "any"
+        default = "required" if field.required else f"`{json.dumps(value)}`" if value is not None else absent
         lines.append(f"| `{field.encode_name}` | {default} | {description(kind, field.name)} |")
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
-from transcoder import PendingProofs
+from transcoder import PendingProofs, Reason
 
 from . import __version__, allocator, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
@@ -61,10 +61,11 @@ class Bundle:
         )
 
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
-        """Whether `stored` is what our own transcoder, which proves each image, makes of `original`."""
+        """Whether `stored` is what our own transcoder, which proves each image, makes of `original`, with nothing lost."""
         if self.transcoding is None or not self.transcoding.transcoder.settings.verify:
             return False
-        return self.transcoding.transcoder.tried(original, "http").dicom == stored
+        outcome = self.transcoding.transcoder.tried(original, "http")
+        return outcome.reason is Reason.TRANSCODED and outcome.dicom == stored
 
     @property
     def parts(self) -> list[Part]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,17 @@ class Encoded:
 
     fragments: list[bytes]
     verify_ns: int = 0
+
+
+class FrameEncoder(Protocol):
+    """What `encode_frames` asks of frames, lossless or not."""
+
+    @property
+    def layout(self) -> Layout:
+        """Of one frame, and how many there are."""
+
+    def encode(self, number: int, *, verify: bool) -> tuple[bytes, int]:
+        """See `Frames.encode`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Frames:
         return time.perf_counter_ns() - before
 
 
-def encode_frames(frames: Frames, crew: Crew, *, verify: bool, byte_limit: int) -> Encoded:
+def encode_frames(frames: FrameEncoder, crew: Crew, *, verify: bool, byte_limit: int) -> Encoded:
     """Encode every frame, several at a time where there are several; with ``verify``, decode and compare each.
 
     Stops once ``byte_limit`` is reached, since the result could not be smaller than the file received.

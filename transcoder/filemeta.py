@@ -13,6 +13,7 @@ PREAMBLE_BYTES = 128
 _FIRST = PREAMBLE_BYTES + 4
 _GROUP_LENGTH = 0x00020000
 _MEDIA_STORAGE_SOP_CLASS = 0x00020002
+_MEDIA_STORAGE_SOP_INSTANCE = 0x00020003
 _TRANSFER_SYNTAX = 0x00020010
 _MAXIMUM_ELEMENTS = 64  # PS3.10 table 7.1-1 has 20; private information may add a few
 _LONGEST_UID = 64
@@ -82,21 +83,42 @@ def _elements(view: memoryview, offset: int) -> dict[int, Element]:
     return found
 
 
+def sop_instance_of(view: memoryview, meta: FileMeta) -> str:
+    """Media Storage SOP Instance UID, empty when absent."""
+    element = _elements(view[: meta.end], _FIRST + 12).get(_MEDIA_STORAGE_SOP_INSTANCE)
+    return text(view, element) if element else ""
+
+
+def with_sop_instance(view: memoryview, meta: FileMeta, uid: str) -> bytes:
+    """Preamble, prefix and file meta information with another Media Storage SOP Instance UID, see `with_transfer_syntax`.
+
+    Raises:
+        KeptError: there is none.
+    """
+    element = _elements(view[: meta.end], _FIRST + 12).get(_MEDIA_STORAGE_SOP_INSTANCE)
+    if element is None:
+        raise KeptError(Reason.MALFORMED_META, "no SOP Instance UID")
+    return _with_uid(view, meta, element, uid)
+
+
 def with_transfer_syntax(view: memoryview, meta: FileMeta, transfer_syntax: str) -> bytes:
     """Preamble, prefix and file meta information with another transfer syntax UID.
 
     Only that value and the group length change; every other byte, the preamble and private information included, stays.
     """
-    uid = transfer_syntax.encode("ascii")
+    return _with_uid(view, meta, meta.syntax_element, transfer_syntax)
+
+
+def _with_uid(view: memoryview, meta: FileMeta, old: Element, value: str) -> bytes:
+    uid = value.encode("ascii")
     uid += b"\0" * (len(uid) % 2)  # PS3.5 6.2: UI is padded with NULL to an even length
-    old = meta.syntax_element
     grown = meta.group_length + 8 + len(uid) - (old.end - old.start)
     return b"".join(
         (
             view[: _FIRST + 8],
             struct.pack("<L", grown),
             view[_FIRST + 12 : old.start],
-            _UI_HEADER.pack(0x0002, 0x0010, b"UI", len(uid)),
+            _UI_HEADER.pack(old.tag >> 16, old.tag & 0xFFFF, b"UI", len(uid)),
             uid,
             view[old.end : meta.end],
         )

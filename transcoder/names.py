@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from .settings import KEEP, ORIGINS
-from .syntaxes import LOSSY, TARGETS_BY_KEYWORD, TRANSFER_SYNTAXES, Target
+from .syntaxes import LOSSY, LOSSY_TARGETS_BY_KEYWORD, TARGETS_BY_KEYWORD, TRANSFER_SYNTAXES, Target
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 9.1
 _MAXIMUM_UID = 64
@@ -22,17 +22,25 @@ def _refusal(path: str, value: object, expected: str, known: Iterable[str] = ())
     return ValueError(f"{path}: {shown}: expected {expected}{hint}")
 
 
-def action(value: str, path: str) -> Target | None:
+def action(value: str, path: str, *, lossy: bool = False) -> Target | None:
     """The target an action names; None for Keep.
 
+    Args:
+        value: what is configured.
+        path: where, for the refusal.
+        lossy: whether a target that loses information may be named; what it may lose is for `loss.loss_of`.
+
     Raises:
-        ValueError: neither Keep nor a lossless target.
+        ValueError: neither Keep nor a target.
     """
     if value == KEEP:
         return None
     uid = TRANSFER_SYNTAXES.get(value, value)
+    if lossy and uid in LOSSY_TARGETS_BY_KEYWORD.values():
+        return Target(uid)
     if uid in LOSSY:
-        raise _refusal(path, value, f"lossless only: Keep or one of {', '.join(TARGETS_BY_KEYWORD)}")
+        beside = f", or with Lossy one of {', '.join(LOSSY_TARGETS_BY_KEYWORD)}" if lossy else ""
+        raise _refusal(path, value, f"lossless only: Keep or one of {', '.join(TARGETS_BY_KEYWORD)}{beside}")
     try:
         return Target(uid)
     except ValueError:

@@ -10,6 +10,7 @@ class Reason(StrEnum):
     """Why an instance was transcoded or kept. The text is what counters, logs and pages show."""
 
     TRANSCODED = "transcoded"
+    LOSSY = "transcoded with loss"
     # The operator's choice.
     DISABLED = "kept: disabled"
     BY_RULE = "kept: by rule"
@@ -47,6 +48,13 @@ class Reason(StrEnum):
     DECODER_TIMED_OUT = "kept: decoder timed out"
     DECODER_DIED = "kept: decoder died"
     DECODER_RESTING = "kept: decoder not running"
+    # Losing anything would be wrong here, or could not be told.
+    NOT_AN_IMAGE = "kept: values that are no image"
+    FUNCTIONAL_GROUPS = "kept: functional groups tell of each frame"
+    ALREADY_LOSSY = "kept: compressed with loss before"
+    RANGE = "kept: signed values at the end of their range"
+    PADDING = "kept: pixel padding would change"
+    BOUND = "kept: error above the bound"
     # The result was not good enough.
     NOT_SMALLER = "kept: not smaller"
     VERIFICATION_FAILED = "kept: verification failed"

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import names
 from .header import BITS_STORED, MODALITY, PHOTOMETRIC_INTERPRETATION, ROWS, SAMPLES_PER_PIXEL, SOP_CLASS, Header
+from .loss import Loss, loss_of
 from .settings import SECTION, Rule, Settings
 from .syntaxes import SOP_CLASSES, TRANSFER_SYNTAXES, Target
 
@@ -46,10 +47,11 @@ def facts_of(header: Header, *, transfer_syntax: str, origin: str, size_bytes: i
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rule that matched and what it asks for; no target means keep."""
+    """The rule that matched and what it asks for; no target means keep, and a loss is there for lossy targets only."""
 
     rule: str
     target: Target | None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,16 @@ class Policy:
 
     @property
     def targets(self) -> frozenset[Target]:
-        """Every target some rule may ask for."""
-        decisions = [self._default, *(decision for _, decision in self._rules)]
-        return frozenset(decision.target for decision in decisions if decision.target is not None)
+        """Every lossless target some rule may ask for."""
+        decisions = [decision for _, decision in self.rules]
+        return frozenset(
+            decision.target for decision in decisions if decision.target is not None and decision.loss is None
+        )
+
+    @property
+    def losses(self) -> frozenset[Loss]:
+        """Every loss some rule allows, with its target."""
+        return frozenset(decision.loss for _, decision in self.rules if decision.loss is not None)
 
     @property
     def rules(self) -> tuple[tuple[tuple[Condition, ...], Decision], ...]:
@@ -100,7 +109,8 @@ class Policy:
 
 def _compiled(rule: Rule, number: int) -> tuple[tuple[Condition, ...], Decision]:
     path = f"{SECTION}.Rules[{number}]"
-    decision = Decision(rule.name or f"Rules[{number}]", names.action(rule.action, f"{path}.Action"))
+    target = names.action(rule.action, f"{path}.Action", lossy=True)
+    decision = Decision(rule.name or f"Rules[{number}]", target, loss_of(target, rule.lossy, path))
     wanted: dict[str, frozenset[object] | None] = {
         "modality": names.codes(rule.modality, f"{path}.Modality"),
         "sop_class": names.uids(rule.sop_class, f"{path}.SopClass", SOP_CLASSES),

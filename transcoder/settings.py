@@ -18,6 +18,29 @@ _Numbers = int | tuple[int, ...]
 _Natural = Annotated[int, Meta(ge=0)]
 
 
+class Lossy(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How much a rule may lose. Exactly the bound that its target knows is to be given, so that no default loses anything."""
+
+    maximum_error: Annotated[
+        Annotated[int, Meta(ge=1, le=255)] | None,
+        Meta(
+            description="JPEGLSNearLossless only, and required there: no stored value of any pixel differs by more; 1 to 255"
+        ),
+    ] = None
+    maximum_rms_error: Annotated[
+        Annotated[float, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="JPEG2000 only, and required there: root of the mean squared difference of stored values, in each frame; 1 to 1000"
+        ),
+    ] = None
+    again: Annotated[
+        bool,
+        Meta(
+            description="Whether images that were compressed with loss before (0028,2110) are compressed once more; else they are kept"
+        ),
+    ] = False
+
+
 class Rule(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Conditions, all of which must hold (one that is absent holds for every instance), and what then is to be done.
 
@@ -26,8 +49,16 @@ class Rule(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=T
 
     action: Annotated[
         str,
-        Meta(description="Keep, or the lossless target: a transfer syntax UID or its keyword, such as JPEGLosslessSV1"),
+        Meta(
+            description="Keep, or the lossless target: a transfer syntax UID or its keyword, such as JPEGLosslessSV1; a lossy one only with Lossy"
+        ),
     ]
+    lossy: Annotated[
+        Lossy | None,
+        Meta(
+            description="Required beside JPEGLSNearLossless and JPEG2000, and refused beside others: how much may be lost, see below"
+        ),
+    ] = None
     name: Annotated[
         str, Meta(description="What counters and logs call the rule; Rules[n], counted from 0, when empty")
     ] = ""

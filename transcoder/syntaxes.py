@@ -19,7 +19,7 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 
 class Target(StrEnum):
-    """Lossless transfer syntaxes that can be produced; the value is the UID, the name its keyword in capitals."""
+    """Transfer syntaxes that can be produced; the value is the UID, the name its keyword in capitals."""
 
     JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.70"
     JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
@@ -27,14 +27,15 @@ class Target(StrEnum):
     HTJ2K_LOSSLESS = "1.2.840.10008.1.2.4.201"
     HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"
     RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+    # Only where a rule says so, see `loss`.
+    JPEG_LS_NEAR_LOSSLESS = "1.2.840.10008.1.2.4.81"
+    JPEG_2000 = "1.2.840.10008.1.2.4.91"
 
     @property
     def keyword(self) -> str:
         """The keyword of PS3.6 table A-1, for instance ``JPEGLSLossless``."""
         return UID_dictionary[self.value][4]
 
-
-TARGETS_BY_KEYWORD = {target.keyword: target for target in Target}
 
 LOSSY = frozenset(
     {
@@ -51,6 +52,12 @@ LOSSY = frozenset(
     | {f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)}
 )
 """Syntaxes that lose information, or may: refused by name, so that the operator learns why (PS3.5 A.4)."""
+
+TARGETS_BY_KEYWORD = {target.keyword: target for target in Target if target not in LOSSY}
+"""The lossless ones, which need no more than their name."""
+
+LOSSY_TARGETS_BY_KEYWORD = {target.keyword: target for target in Target if target in LOSSY}
+"""Those that a rule has to ask for with a bound."""
 
 
 def _by_keyword(kind: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
-from . import codecs
+from . import codecs, lossy, lossy_codecs
 from .complaints import Complaints
 from .counters import CounterRow, Counters
 from .crew import Crew
@@ -14,6 +14,7 @@ from .decoding.supervisor import DecoderState
 from .encode import Frames, encode_frames, one_line, proof_tasks
 from .filemeta import FileMeta, read_file_meta
 from .header import Header
+from .loss import Loss
 from .normalise import as_explicit, open_data_set
 from .outcome import WORTH_A_WARNING, KeptError, Outcome, Reason
 from .pending import PendingProofs, Proof
@@ -41,6 +42,7 @@ class _Progress:
     encode_ns: int = 0
     verify_ns: int = 0
     proof: Proof | None = None
+    lost: str = ""
 
     def outcome(self, reason: Reason, detail: str, dicom: bytes | None = None) -> Outcome:
         return Outcome(
@@ -70,6 +72,7 @@ class _Image:
     target: Target
     pixels: Header
     held_bytes: int
+    loss: Loss | None = None
 
 
 class Transcoder:
@@ -99,6 +102,8 @@ class Transcoder:
             wanted = sorted(self._policy.targets) if settings.enable else []
             self._codecs = {target: codecs.load(target) for target in wanted}
             self._recompressor = Recompressor(settings) if settings.recompress and wanted else None
+            losses = self._policy.losses if settings.enable else ()
+            self._lossy_codecs = {loss: lossy_codecs.load(loss) for loss in losses}
         except RuntimeError as error:
             raise RuntimeError(f"{SECTION}: {error}") from error
 
@@ -208,8 +213,8 @@ class Transcoder:
         if len(new) >= len(dicom):
             raise KeptError(Reason.NOT_SMALLER, f"{len(new)} bytes")
         if self._settings.dry_run:
-            return replace(progress.outcome(Reason.DRY_RUN, ""), bytes_out=len(new))
-        return progress.outcome(Reason.TRANSCODED, "", new)
+            return replace(progress.outcome(Reason.DRY_RUN, progress.lost), bytes_out=len(new))
+        return progress.outcome(Reason.LOSSY if progress.lost else Reason.TRANSCODED, progress.lost, new)
 
     def _check_size(self, size_bytes: int) -> None:
         if not self._settings.enable:
@@ -240,11 +245,15 @@ class Transcoder:
         if compressed:
             if syntax == decision.target:
                 raise KeptError(Reason.COMPRESSED, "as the rule wants it")
+            if decision.loss is not None:
+                raise KeptError(Reason.COMPRESSED, "lossy targets start from native pixel data only")
             layout = replace(attributes_of(header, decision.target), planar=False)
             return _Image(meta, header, layout, decision.target, header, len(received))
         layout = layout_of(header, decision.target)  # before a conversion: it is cheap, and often the end
+        if decision.loss is not None:
+            lossy.require_fit(meta, layout, self._lossy_codecs[decision.loss])
         header = as_explicit(header)
-        return _Image(meta, header, layout, decision.target, header, len(received))
+        return _Image(meta, header, layout, decision.target, header, len(received), decision.loss)
 
     def _decoded(self, recompressor: Recompressor, image: _Image, progress: _Progress) -> _Image:
         """The same with its pixels as if they had come native."""
@@ -260,6 +269,8 @@ class Transcoder:
         return self._policy.decide(facts)
 
     def _encode(self, received: memoryview, image: _Image, progress: _Progress) -> bytes:
+        if image.loss is not None:
+            return self._encode_with_loss(received, image, image.loss, progress)
         frames = Frames(image.pixels, image.layout, self._codecs[image.target])
         later = progress.may_wait and self._may_prove_later(image.target, image.held_bytes)
         verify = self._settings.verify and not later
@@ -268,6 +279,15 @@ class Transcoder:
         new = splice(received, image.meta, image.header, encoded.fragments, image.target)
         if later:
             progress.proof = Proof(proof_tasks(frames, encoded.fragments), image.held_bytes)
+        return new
+
+    def _encode_with_loss(self, received: memoryview, image: _Image, loss: Loss, progress: _Progress) -> bytes:
+        """Always measured here, whatever Verify says: what was lost is written into the file, and where it is too much the original is kept."""
+        frames = lossy.frames_of(received, image.meta, image.header, image.layout, self._lossy_codecs[loss])
+        encoded = encode_frames(frames, self._crew, verify=True, byte_limit=len(received))
+        progress.verify_ns = encoded.verify_ns
+        new = splice(received, image.meta, image.header, encoded.fragments, image.target)
+        new, progress.lost = lossy.marked(new, frames, encoded.fragments)
         return new
 
     def _may_prove_later(self, target: Target, size_bytes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from timing import Metric
@@ -11,11 +12,13 @@ from transcoder.settings import ORIGINS, Settings
 from .. import rest
 from .part import PREFIX, Part, single
 
+logger = logging.getLogger(__name__)
+
 STOP_DEADLINE_S = 5.0
 
 
 class TranscodingPart(Part):
-    """Lossless compression of instances as they arrive."""
+    """Compression of instances as they arrive."""
 
     section = "IngestTranscoder"
     needs = ("RegisterReceivedInstanceCallback", "RegisterOnChangeCallback", "RegisterRestCallback")
@@ -24,6 +27,18 @@ class TranscodingPart(Part):
         """With ``proofs`` the storage area is ours: it waits for the verdict, and verification needs not hold up the callback."""
         self.proofs = proofs
         self.transcoder = Transcoder(settings, proofs)
+
+    def started(self) -> None:
+        """Names the rules that lose something, so that nobody learns of it from a missing original."""
+        for _, decision in self.transcoder.policy.rules:
+            if decision.loss is not None:
+                logger.warning(
+                    "IngestTranscoder: rule %s stores %s with loss (%s) under new SOP Instance UIDs, and keeps no original%s",
+                    decision.rule,
+                    decision.loss.target.keyword,
+                    decision.loss.text,
+                    " (not now: DryRun)" if self.transcoder.settings.dry_run else "",
+                )
 
     def stopped(self) -> None:
         """Ends the transcoder's helper threads."""

@@ -80,13 +80,13 @@ OF_ORTHANC = {
 
 def test_the_page_on_configuration_names_only_keys_that_there_are_and_all_of_orthanc_s_that_are_read() -> None:
     from deferred_delete.settings import DelayedDeletionSettings
-    from transcoder.syntaxes import TARGETS_BY_KEYWORD
+    from transcoder.syntaxes import LOSSY_TARGETS_BY_KEYWORD, TARGETS_BY_KEYWORD
 
     ours = {
         key for kind in (*settings_types().values(), CoreSettings, DelayedDeletionSettings) for key in known_keys(kind)
     }
     words = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", CONFIGURATION.read_text()))
-    syntaxes = {*TARGETS_BY_KEYWORD, "Keep"}
+    syntaxes = {*TARGETS_BY_KEYWORD, *LOSSY_TARGETS_BY_KEYWORD, "Keep"}
     assert words - ours - set(SECTIONS) - {"DelayedDeletion"} - syntaxes - OF_ORTHANC == set()
     assert known_keys(CoreSettings) - words == set()
 
@@ -121,7 +121,8 @@ def test_every_example_of_the_pages_is_a_configuration_that_starts() -> None:
 
 
 def test_the_table_of_transcodings_is_the_transcoder_s() -> None:
-    from transcoder.syntaxes import TARGETS_BY_KEYWORD
+    from transcoder.syntaxes import LOSSY_TARGETS_BY_KEYWORD, TARGETS_BY_KEYWORD
 
+    targets = TARGETS_BY_KEYWORD | LOSSY_TARGETS_BY_KEYWORD
     rows = dict(re.findall(r"^\| `(\w+)` \| (1\.2\.840[\d.]+) \|", CONFIGURATION.read_text(), re.MULTILINE))
-    assert rows == {keyword: str(target.value) for keyword, target in TARGETS_BY_KEYWORD.items()}
+    assert rows == {keyword: str(target.value) for keyword, target in targets.items()}
