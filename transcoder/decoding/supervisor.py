@@ -24,6 +24,8 @@ _MEMORY_OF_DEATHS_S = 600.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _DEATHS_TO_TELL = 3
+# Share of the budget after which the pace of the frames so far is believed.
+_PACE_AFTER = 0.2
 
 _REASONS = {
     Status.REFUSED: Reason.DECODER_REFUSED,
@@ -126,7 +128,9 @@ class Decoder:
             # Reserved only now, that it is this instance's turn. The kernel fills it in page by page, as frames arrive.
             pixels = bytearray(request.frame_bytes * len(streams))
             view = memoryview(pixels)
+            started = time.monotonic()
             for number, stream in enumerate(streams):
+                self._check_pace(time.monotonic() - started, number, len(streams))
                 place = view[number * request.frame_bytes : (number + 1) * request.frame_bytes]
                 try:
                     self._decode_one(process, replace(request, stream_bytes=len(stream)), stream, place, deadline)
@@ -135,6 +139,15 @@ class Decoder:
             return pixels
         finally:
             self._lock.release()
+
+    def _check_pace(self, elapsed_s: float, done: int, frames: int) -> None:
+        """Give up in time on what is only long, rather than kill a worker that is well.
+
+        Raises:
+            KeptError: at the pace so far the budget would not do.
+        """
+        if done and elapsed_s > _PACE_AFTER * self._budget_s and elapsed_s / done * frames > self._budget_s:
+            raise KeptError(Reason.DECODER_TIMED_OUT, f"{frames} frames would take {elapsed_s / done * frames:.0f} s")
 
     def _decode_one(
         self, process: DecoderProcess, request: FrameRequest, stream: bytes, place: memoryview, deadline: float

@@ -28,6 +28,9 @@ class Decoders:
                 return b"\x07" * (size - 1)
             case "hang":
                 time.sleep(60)
+            case "slow":
+                time.sleep(0.05)
+                return b"\x07" * size
             case "spin":
                 while True:
                     pass

@@ -196,6 +196,14 @@ def test_who_waits_for_others_waits_no_longer_than_decoding_may_take(rogue: Deco
     assert asked(rogue, b"good") == GOOD
 
 
+def test_what_is_only_long_is_given_up_in_time_and_kills_nothing(rogue: Decoder) -> None:
+    kept = refusal(rogue, *[b"slow"] * 100)
+    assert kept.reason is Reason.DECODER_TIMED_OUT
+    assert kept.detail.startswith("100 frames would take ")
+    assert rogue.state.deaths == 0
+    assert asked(rogue, b"slow", b"slow") == GOOD * 2
+
+
 def test_stopped_means_gone_and_kept(rogue: Decoder) -> None:
     pid = rogue.state.pid
     rogue.stop()

@@ -150,8 +150,11 @@ def test_jpeg_lossless_of_another_encoder_with_any_predictor(
 ) -> None:
     if shutil.which("dcmcjpeg") is None:
         pytest.skip("dcmcjpeg is not installed")
-    for number, signed in enumerate((False, True)):
-        (tmp_path / f"{number}.dcm").write_bytes(part10(data_set(image(80, 96, stored=12, signed=signed), stored=12)))
+    # The last has the largest differences that there can be: 16 bits of them, a code of its own (ITU-T T.81 H.1.2.2).
+    extremes = np.where(np.random.default_rng(7).random((80, 96)) < 0.5, 0, 65535).astype("<u2")
+    kinds = [(image(80, 96, stored=12), 12), (image(80, 96, stored=12, signed=True), 12), (extremes, 16)]
+    for number, (pixels, stored) in enumerate(kinds):
+        (tmp_path / f"{number}.dcm").write_bytes(part10(data_set(pixels, stored=stored)))
         made = tmp_path / f"{number}.jpg.dcm"
         subprocess.run(
             ["dcmcjpeg", "+el", "+sv", str(predictor), str(tmp_path / f"{number}.dcm"), str(made)], check=True
