@@ -20,4 +20,4 @@ def candidates() -> list[str]:
 def missing() -> str:
     """What to do where there is none, in one line."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"no python{version} to run the decoder with: expected Debian's package python3 (python{version}-minimal is enough)"
+    return f"no fitting python{version} to run the decoder with: expected Debian's package python3 (python{version}-minimal is enough)"

@@ -92,9 +92,8 @@ class Decoder:
                 self._starts += 1
             _log.info("decoder process %d runs with %s", process.pid, python)
             return
-        raise RuntimeError(
-            f"the decoder process does not start: {'; '.join(failures)}" if failures else interpreter.missing()
-        )
+        tried = f"the decoder process does not start: {'; '.join(failures)}; " if failures else ""
+        raise RuntimeError(tried + interpreter.missing())
 
     def stop(self) -> None:
         """End the worker; from now on nothing is decoded."""

@@ -34,7 +34,7 @@ def test_check_says_that_there_is_no_python(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("refused: ")
-    assert "IngestTranscoder: no python3." in lines[0]
+    assert "IngestTranscoder: no fitting python3." in lines[0]
     assert "expected Debian's package python3" in lines[0]
     path = written(tmp_path, {"Default": "JPEGLSLossless"})
     assert check.main(["check", path]) == check.FINE, "only Recompress needs it"

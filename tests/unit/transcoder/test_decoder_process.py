@@ -251,7 +251,7 @@ def test_a_start_that_fails_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch
         Decoder(512 * MB, 1.0).start()
     monkeypatch.setattr(interpreter, "candidates", list)
     with pytest.raises(
-        RuntimeError, match=r"no python3\.\d+ to run the decoder with: expected Debian's package python3"
+        RuntimeError, match=r"no fitting python3\.\d+ to run the decoder with: expected Debian's package python3"
     ):
         Decoder(512 * MB, 1.0).start()
 
