@@ -146,6 +146,20 @@ def overwriting(configuration: Configuration) -> Advice:
         )
 
 
+def losses(configuration: Configuration) -> Advice:
+    """Rules that lose something and are met by what a restore brings back, which comes over HTTP."""
+    transcoder = configuration.ingest_transcoder
+    if configuration.deferred_delete is None or transcoder is None:
+        return
+    for number, rule in enumerate(transcoder.rules):
+        origins = (rule.origin,) if isinstance(rule.origin, str) else rule.origin
+        if rule.lossy is not None and (origins is None or "http" in origins):
+            yield (
+                f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and would lose something then: "
+                'expected "Origin": "cstore", or another without http'
+            )
+
+
 LOOKS: tuple[Callable[[Configuration], Advice], ...] = (
     python_script,
     python_plugin,
@@ -155,6 +169,7 @@ LOOKS: tuple[Callable[[Configuration], Advice], ...] = (
     network_disk,
     grace_period,
     overwriting,
+    losses,
     ports,
 )
 

@@ -28,7 +28,7 @@ from guard.walk import items
 from tests.independent import MAY_CHANGE, decoded_by_dcmtk, read
 from tests.unit.transcoder.readers import PYDICOM
 from tests.unit.transcoder.samples import SYNTAX
-from transcoder import Outcome, Reason, Settings, Transcoder
+from transcoder import Lossy, Outcome, Reason, Rule, Settings, Transcoder
 
 DEEPEST = GuardSettings().max_sequence_depth
 INFLATED_BYTES = 1 << 24
@@ -59,6 +59,12 @@ class Oracle:
         self.transcoders = [
             Transcoder(Settings(default=target, maximum_inflated_bytes=INFLATED_BYTES)) for target in self.targets
         ]
+        # Rules that lose something read more of a file than the others, and put elements into it.
+        rules = (
+            Rule(action="JPEGLSNearLossless", lossy=Lossy(maximum_error=3)),
+            Rule(action="JPEG2000", lossy=Lossy(maximum_rms_error=6, again=True)),
+        )
+        self.lossy = [Transcoder(Settings(rules=(rule,), maximum_inflated_bytes=INFLATED_BYTES)) for rule in rules]
         self.ends: Counter[str] = Counter()
         self.checked: Counter[str] = Counter()
         self.peak_bytes = 0
@@ -84,6 +90,14 @@ class Oracle:
         if outcome.dicom is not None:
             assert len(outcome.dicom) < len(dicom)
             self._check_new_file(name, dicom, outcome.dicom, self.targets[number % len(self.targets)])
+        self._feed_with_loss(name, dicom, number)
+
+    def _feed_with_loss(self, name: str, dicom: bytes, number: int) -> None:
+        outcome = self.lossy[number % len(self.lossy)].transcode(dicom, "http")
+        assert outcome.reason not in {Reason.ERROR, Reason.VERIFICATION_FAILED}, f"{name}: {outcome.detail}"
+        if outcome.dicom is not None:
+            assert len(outcome.dicom) < len(dicom)
+            self.ends[str(outcome.reason)] += 1
 
     def _measured(self, name: str, dicom: bytes, target: int) -> tuple[str, Outcome]:
         forget_peak()

@@ -16,7 +16,7 @@ from tests.independent import decoded, decoded_by_dcmtk, read
 from tests.integration.test_deletion import study_of
 from tests.integration.test_restore import ask_back, restored, uid_of
 from tests.integration.test_studies import wait_for
-from tests.unit.transcoder.test_lossy import by_pydicom
+from tests.unit.transcoder.lossy_samples import by_pydicom
 
 pytestmark = pytest.mark.orthanc
 

@@ -16,4 +16,5 @@ def test_mutated_files_break_no_promise(seed: int) -> None:
     for number, (name, mutant) in enumerate(itertools.islice(mutants(seed), 600)):
         oracle.feed(name, mutant, number)
     assert oracle.ends["transcoded"] > 15
+    assert oracle.ends["transcoded with loss"] > 3
     assert oracle.ends["refused"] > 10

@@ -109,6 +109,18 @@ def test_what_the_start_refuses_is_refused(
     assert line in lines[0]
 
 
+LOSSY: dict[str, Any] = {"Action": "JPEG2000", "Lossy": {"MaximumRmsError": 4}}
+
+
+def test_a_loss_that_no_restore_meets_is_not_warned_of(
+    tmp_path: Path, fine: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    over_c_store = {"IngestTranscoder": {"Rules": [LOSSY | {"Origin": "cstore"}]}}
+    assert run(tmp_path, fine | over_c_store, capsys)[0] == 0
+    del fine["DeferredDelete"]
+    assert run(tmp_path, fine | {"IngestTranscoder": {"Rules": [LOSSY]}}, capsys)[0] == 0
+
+
 WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("no script", {"PythonScript": None}, "PythonScript: not there"),
     ("another script", {"PythonScript": __file__}, "not the bundle's plugin/main.py"),
@@ -120,6 +132,16 @@ WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("object storage", {"+Plugins": ["/x/libOrthancAwsS3Storage.so"], "AwsS3Storage": {}}, "AwsS3Storage: libOrthanc"),
     ("grace", {"MaximumStorageSize": 1000, "DeferredDelete": {"GracePeriod": 86400}}, "the files of recycled patients"),
     ("overwriting", {"OverwriteInstances": True, "DeferredDelete": {"GracePeriod": 86400}}, "OverwriteInstances: true"),
+    (
+        "a loss at a restore",
+        {"IngestTranscoder": {"Rules": [LOSSY]}},
+        "IngestTranscoder.Rules[0].Lossy: a deleted study",
+    ),
+    (
+        "a loss at a restore too",
+        {"IngestTranscoder": {"Rules": [{"Action": "Keep", "Modality": "MR"}, LOSSY | {"Origin": ["cstore", "http"]}]}},
+        "IngestTranscoder.Rules[1].Lossy: a deleted study",
+    ),
     ("ledger's folder", {"DeferredDelete": {"Path": "/nowhere/ledger.db"}}, "no such folder here"),
     ("ports", {"HttpPort": 104, "DicomPort": 104}, "HttpPort: 104: the same as DicomPort"),
     ("port", {"DicomPort": 104104}, "DicomPort: 104104: expected 1 to 65535"),

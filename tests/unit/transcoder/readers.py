@@ -14,11 +14,14 @@ from pydicom.pixels import pixel_array
 DCMTK = {
     "JPEGLosslessSV1": ["dcmdjpeg", "--conv-never"],
     "JPEGLSLossless": ["dcmdjpls"],
+    "JPEGLSNearLossless": ["dcmdjpls"],
     "RLELossless": ["dcmdrle"],
 }
 # pylibjpeg-openjpeg decodes what OpenJPEG and OpenJPH encoded; pydicom's own RLE decoder is not pylibjpeg-rle.
 PYDICOM = {
     "JPEGLSLossless": "pyjpegls",
+    "JPEGLSNearLossless": "pyjpegls",
+    "JPEG2000": "pylibjpeg",
     "JPEG2000Lossless": "pylibjpeg",
     "HTJ2KLossless": "pylibjpeg",
     "HTJ2KLosslessRPCL": "pylibjpeg",

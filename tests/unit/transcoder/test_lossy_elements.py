@@ -13,8 +13,8 @@ from pydicom.dataelem import DataElement
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from tests.independent import read
+from tests.unit.transcoder.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
 from tests.unit.transcoder.samples import data_set, file_of, part10, wheel, with_furniture
-from tests.unit.transcoder.test_lossy import BOTH, NEAR, WAVELET, smooth, transcoded
 from transcoder import Lossy, Reason, Rule
 from transcoder.derived import derived_uid, element_bytes, top_level
 from transcoder.filemeta import read_file_meta
