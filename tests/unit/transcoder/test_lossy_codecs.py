@@ -153,3 +153,14 @@ def test_whatever_the_wheel_has_is_kept_or_within_the_bound(rule: Rule) -> None:
             assert float(np.sqrt(np.mean((after - before) ** 2.0))) <= 6, name
         assert len(outcome.dicom) < len(dicom)
     assert lost >= 5
+
+
+def test_a_large_image_is_measured_whole_though_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom = part10(data_set(smooth(frames=3), stored=12, frames=3))
+    for rule in (NEAR, WAVELET):
+        whole = transcoded(dicom, rule)
+        with monkeypatch.context() as patched:
+            patched.setattr(lossy_codecs, "_BAND", 80 * 7)  # 96 rows are no multiple of it
+            banded = transcoded(dicom, rule)
+        assert whole.dicom is not None
+        assert (banded.dicom, banded.detail) == (whole.dicom, whole.detail)
