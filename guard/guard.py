@@ -96,6 +96,9 @@ class Guard:
             found.reason = Reason.BEYOND_THE_FILE
         elif not received.deflated:
             self._walk(dicom, received.starts, received.encoding, found)
+            if received.starts and received.meta_end < received.starts[0]:
+                # Up to where the group length says, DCMTK reads elements of any group, as file meta information: with VRs.
+                self._walk(dicom[: received.starts[0]], (received.meta_end,), EXPLICIT, found)
         else:
             for start in received.starts:
                 body = self._inflated(memoryview(dicom)[start:], found)
@@ -114,9 +117,15 @@ class Guard:
 
     def _walk(self, content: bytes, starts: tuple[int, ...], encoding: Encoding, found: _Findings) -> None:
         deepest, most = self._settings.max_sequence_depth, self._settings.max_elements
+        ends_well = False
         for start in starts:
             walk = Walk(content, deepest, most)
-            found.reason = found.reason or walk.from_(start, encoding)
+            reason = walk.from_(start, encoding)
+            if not (
+                ends_well and reason is Reason.BEYOND_THE_FILE
+            ):  # a claim that nobody reads, as the first start is the right one
+                found.reason = found.reason or reason
+            ends_well |= walk.whole
             if found.reason or walk.whole or items(content) <= deepest:
                 continue
             # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one ends soon.

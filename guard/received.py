@@ -25,7 +25,7 @@ class Received:
 
     Attributes:
         meta_end: where the elements of group 2 end. Beyond the file's end where one of them claims to.
-        starts: where the data set may begin: there, and where the group length says.
+        starts: where the data set may begin: where the group length says, which is where DCMTK goes, and there.
         deflated: whether the data set is.
         encoding: how it is encoded.
     """
@@ -33,11 +33,11 @@ class Received:
     def __init__(self, dicom: bytes) -> None:
         first = _PREAMBLE + len(_PREFIX) if dicom.startswith(_PREFIX, _PREAMBLE) else 0
         self.meta_end = _after_group_2(dicom, first)
-        found = {self.meta_end}
+        found = [self.meta_end]
         if dicom.startswith(b"\x02\0\0\0UL\4\0", first):
-            found.add(first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
-        self.starts = tuple(sorted(start for start in found if start < len(dicom)))
-        said = _SYNTAX.search(dicom, first, self.meta_end)
+            found.insert(0, first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
+        self.starts = tuple(dict.fromkeys(start for start in found if start < len(dicom)))
+        said = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
         syntax = said[1] if said else b""
         self.deflated = syntax in _DEFLATED
         self.encoding = _encoding(syntax, dicom[self.meta_end + 4 : self.meta_end + 6])

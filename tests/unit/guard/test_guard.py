@@ -19,7 +19,7 @@ from tests.nested_files import (
     implicit_undefined,
     nested_file,
 )
-from tests.unit.transcoder.samples import data_set, file_of, image, part10, wheel_files, with_furniture
+from tests.unit.transcoder.samples import data_set, file_of, image, part10, wheel, wheel_files, with_furniture
 
 DEEPEST = Settings().max_sequence_depth
 ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)
@@ -146,6 +146,21 @@ def test_such_a_claim_in_the_file_meta_information_is_refused_too() -> None:
         refused(bytes(128) + b"DICM" + long_element(b"OB", 0xFFFFFFF0, b"x", (0x0002, 0x0102)))
         is Reason.BEYOND_THE_FILE
     )
+
+
+def test_a_damaged_tag_in_the_file_meta_information_makes_no_claim() -> None:
+    """DCMTK goes on where the group length says; native Orthanc stores this file (mutant 1517 of seed 23)."""
+    dicom = bytearray(wheel("MR_small_implicit.dcm"))
+    dicom[158:160] = b"\x0e\x94"  # of (0002,0002), Media Storage SOP Class UID
+    assert refused(bytes(dicom)) is None
+
+
+def test_a_claim_of_a_foreign_element_in_the_file_meta_information_is_refused() -> None:
+    """Before the end that the group length names, where DCMTK reads elements of any group."""
+    dicom = bytearray(wheel("MR_small_implicit.dcm"))
+    dicom[158:168] = struct.pack("<HH2sHH", 0x940E, 2, b"OB", 0, 0)
+    dicom[166:170] = struct.pack("<L", 0x7FFFFFFE)
+    assert refused(bytes(dicom)) is Reason.BEYOND_THE_FILE
 
 
 def test_a_deflate_bomb_is_refused_and_not_held_in_memory() -> None:
