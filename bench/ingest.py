@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from pydicom.misc import is_dicom
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -139,7 +140,8 @@ def run(
             progress.update(task, description=f"round {cell.round + 1}: {cell.table}, {cell.column}, {cell.row}")
             try:
                 results.add(measure(cell, tables[cell.table], study, places[tables[cell.table].disk]))
-            except (OrthancError, OSError, LookupError, ValueError) as error:
+            except (OrthancError, urllib3.exceptions.HTTPError, OSError, LookupError, ValueError) as error:
+                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and then.
                 results.add(Sample(cell=cell, error=" ".join(str(error).split()) or type(error).__name__))
             progress.advance(task)
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import urllib3
 
-from bench import charts, report
+from bench import charts, ingest, report
 from bench.ingest import cells_of, left_out
 from bench.results import Cell, Results, Run, Sample, spread
 from bench.tables import QUICK, TABLES
@@ -102,6 +103,21 @@ def test_a_server_that_cannot_be_had_here_is_left_out_and_named(monkeypatch: pyt
     assert {cell.row for cell in cells_of(HTTP, 1, None, None)} == {"native"}
     assert left_out(HTTP, None) == "Not measured: bundle: libSomething.so is not installed.\n\n"
     assert left_out(HTTP, ["native"]) == ""
+
+
+def test_a_server_that_dies_costs_its_cell_and_no_other(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(cell: Cell, *_: object) -> Sample:
+        if cell.row == "bundle":
+            raise urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError("by peer"))
+        return sample(cell.row, cell.column, 1.0, cell.round)
+
+    monkeypatch.setattr(ingest, "measure", measure)
+    monkeypatch.setattr(ingest, "warm_up", lambda *_: None)
+    ingest.run(results, cells_of(HTTP, 1, None, None), HTTP, [], {"own": tmp_path})
+    assert results.of("http", "native", "4 clients")
+    assert [one.error for one in results.failures] == ["('Connection aborted.', ConnectionResetError('by peer'))"]
 
 
 def test_spread_is_the_median_and_half_the_range() -> None:
