@@ -184,6 +184,7 @@ class Move(FromOrthanc):
         run_all([move_command(self.source, "SOURCE", "ORTHANC", tags["StudyInstanceUID"], ())])
 
 
+@dataclass  # for __post_init__, which Way's own __init__ does not call
 class MoveTo(Way):
     """From the measured server to a storage SCP: the case of the 2016 report.
 

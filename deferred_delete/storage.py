@@ -93,9 +93,11 @@ class FileStorage:
                     sync_ns += time.perf_counter_ns()
             finally:
                 os.close(descriptor)  # may raise: NFS reports a full disk here
-        except OSError as error:
+        except BaseException as error:  # MemoryError too
             with contextlib.suppress(StorageError):  # the first error is the one to report
                 FileStorage.delete(self, attachment_uuid)  # not a subclass's, which may be waiting for this very file
+            if not isinstance(error, OSError):
+                raise
             raise self._failure("write", attachment_uuid, error, f"room for {len(content)} bytes") from error
         return sync_ns
 

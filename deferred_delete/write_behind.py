@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .errors import StorageError
 from .layout import check_uuid
 from .pacing import LogLimit
 from .storage import Deleted, FileStorage
@@ -185,11 +184,11 @@ class WriteBehindStorage(FileStorage):
             return 0.0
         return _LOOK_S
 
-    def _write(self, attachment_uuid: str, content: bytes) -> StorageError | None:
+    def _write(self, attachment_uuid: str, content: bytes) -> Exception | None:
         try:
             self.create(attachment_uuid, content, sync=False)
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001  MemoryError too: without this thread, files stay held and their deletion waits for ever
             if (more := self._failures.allow()) is not None:
-                _log.error("header copy kept in memory, and tried again: %s%s", error, more)
+                _log.error("header copy kept in memory, and tried again: %s%s", error or type(error).__name__, more)
             return error
         return None

@@ -37,3 +37,10 @@ def test_a_folder_without_dicom_is_refused_in_words(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "expected a folder with DICOM files" in done.stderr
     assert bench(tmp_path / "x", "--study", "/nowhere").returncode == 2
+
+
+def test_moves_to_a_storage_scp_and_senders_with_an_environment_work(tmp_path: Path) -> None:
+    """Of these tables the quick run has nothing."""
+    done = bench(tmp_path, "--tables", "move", "environment", "--rows", "native")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len((tmp_path / "ingest.jsonl").read_text().splitlines()) == 1 + 3 + 3

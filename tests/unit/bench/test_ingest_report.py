@@ -87,6 +87,7 @@ def test_every_table_is_made_of_known_servers_and_has_its_baseline(tables: dict[
         assert table.baseline in table.rows
         for column in table.columns.values():
             assert column().parallel >= 1
+            assert isinstance(column().configuration(), dict)
 
 
 def test_the_servers_of_one_column_take_turns() -> None:

@@ -176,11 +176,11 @@ def test_a_write_that_fails_half_way_leaves_nothing_and_does_not_wait_for_itself
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
-    failures = iter([True])
+    failures = iter([OSError(5, "Input/output error"), MemoryError()])
 
     def write_all(descriptor: int, content: bytes) -> None:
-        if next(failures, False):
-            raise OSError(5, "Input/output error")
+        if (failure := next(failures, None)) is not None:
+            raise failure
         really_write_all(descriptor, content)
 
     from deferred_delete.layout import write_all as really_write_all
