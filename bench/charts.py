@@ -13,6 +13,9 @@ from .report import shares
 from .results import Results, spread
 from .tables import Table
 
+# Servers without the bundle, dashed.
+_GREYS = ("black", "0.35", "0.5", "0.6", "0.7", "0.8")
+
 mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -26,8 +29,8 @@ def draw(results: Results, tables: Mapping[str, Table], folder: Path) -> list[Pa
     for name, table in tables.items():
         if not any(results.of(name, row, column) for row in table.rows for column in table.columns):
             continue
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        axes = figure.subplots(1, 3, width_ratios=[3, 2, 2])
+        figure = Figure(figsize=(14, 4.2), layout="constrained")
+        axes = figure.subplots(1, 3, width_ratios=[4, 2, 2])
         figure.suptitle(f"{table.title}: {results.run.study}", fontsize=10)
         throughput(axes[0], results, name, table)
         stage_shares(axes[1], results, name, table)
@@ -42,18 +45,22 @@ def draw(results: Results, tables: Mapping[str, Table], folder: Path) -> list[Pa
 def throughput(axes: Axes, results: Results, name: str, table: Table) -> None:
     """Instances per second by column, a line for each row."""
     labels = list(table.columns)
+    colours = iter(mpl.color_sequences["tab10"])
+    greys = iter(_GREYS)
     for row in table.rows:
+        native = row.startswith("native")
+        colour, style = (next(greys), "--") if native else (next(colours), "-")
         points = [(at, results.of(name, row, column)) for at, column in enumerate(labels)]
         known = [
             (at, samples[0].instances / spread(s.seconds for s in samples)[0]) for at, samples in points if samples
         ]
         if known:
-            style = "--" if row.startswith("native") else "-"
-            axes.plot([at for at, _ in known], [rate for _, rate in known], style, marker="o", markersize=3, label=row)
+            places, rates = zip(*known, strict=True)
+            axes.plot(places, rates, style, color=colour, marker="o", markersize=3, label=row)
     axes.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
     axes.set_ylabel("instances/s")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def stage_shares(axes: Axes, results: Results, name: str, table: Table) -> None:
