@@ -31,6 +31,7 @@ class ReceiveTimes(NamedTuple):
     )
     queued_ns: int = 0  # from then to the callback: DCMTK's parsing, and the callback's turn
     cookie: int = 0  # names the association for as long as it lasts
+    follows: bool = False  # nothing was answered on it between the data set whose times were told last and this one
 
 
 class Observation:
@@ -54,6 +55,7 @@ class Observation:
         "_last_bytes",
         "_received_bytes",
         "_segments_sent",
+        "_told_bytes",
         "pause_ns",
     )
 
@@ -61,6 +63,7 @@ class Observation:
         self._segments_sent = info.data_segments_sent
         self._received_bytes = self._base_bytes = self._answered_bytes = info.bytes_received
         self._last_bytes = 0
+        self._told_bytes: int | None = None
         self.pause_ns = 0
         self._answered_ns = now_ns
         self._begin_ns: int | None = None
@@ -116,7 +119,10 @@ class Observation:
         if info.bytes_received != self._received_bytes:
             end_ns = max(end_ns, now_ns - info.last_data_received_ms * _MS)
         self._received_bytes = info.bytes_received
+        follows = self._told_bytes is not None and self._told_bytes == self._answered_bytes
+        self._told_bytes = None if begin_ns is None else info.bytes_received
         if begin_ns is None:
             return None
         end_ns = max(begin_ns, min(end_ns, now_ns))
-        return ReceiveTimes(max(0, begin_ns - self._answered_ns), end_ns - begin_ns, now_ns - end_ns)
+        waited_ns = max(0, begin_ns - self._answered_ns)
+        return ReceiveTimes(waited_ns, end_ns - begin_ns, now_ns - end_ns, follows=follows)

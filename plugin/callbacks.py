@@ -120,6 +120,7 @@ class IngestCallbacks:
                 receiving_ns=times.receiving_ns,
                 queued_ns=times.queued_ns,
                 association=times.cookie,
+                follows=times.follows,
             )
 
     def request_began(self, uri: str, **request: Any) -> bool:

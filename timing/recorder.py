@@ -95,6 +95,7 @@ class Recorder:
         receiving_ns: int | None = None,
         queued_ns: int | None = None,
         association: int | None = None,
+        follows: bool = False,
     ) -> None:
         """Note that the callback was entered with an instance of `size_bytes`.
 
@@ -104,8 +105,8 @@ class Recorder:
             waited_ns: how long the association waited for the SCU before this instance; None where that is not known.
             receiving_ns: how long receiving the data set took; None where that is not known.
             queued_ns: how long ago the data set's last byte came; None where that is not known.
-            association: names the association for as long as it lasts; with it, and the times above, the response to the instance
-                before is known too.
+            association: names the association for as long as it lasts.
+            follows: this is the very next instance on it after the one that was told before; then the response to that one is known.
         """
         now_ns = self._clock()
         instance = InFlight(stages.known_protocol(protocol), size_bytes, now_ns, arrival_seen=True)
@@ -117,10 +118,10 @@ class Recorder:
             instance.receiving_ns = None if began_ns is None else now_ns - began_ns
         if association is not None:
             instance.association = association
-            self._tell_response(instance, now_ns)
+            self._tell_response(instance, now_ns, follows=follows)
         self._begin(instance)
 
-    def _tell_response(self, instance: InFlight, now_ns: int) -> None:
+    def _tell_response(self, instance: InFlight, now_ns: int, *, follows: bool) -> None:
         """Part the time since this association's last index transaction into the response and the wait for the SCU.
 
         When the response left is known to the kernel's tick only: it cannot have left before the transaction was done.
@@ -128,7 +129,7 @@ class Recorder:
         assert instance.association is not None
         committed_ns = self._last_commits.pop(instance.association, None)
         waited_ns, receiving_ns, queued_ns = instance.waited_ns, instance.receiving_ns, instance.queued_ns
-        if committed_ns is None or waited_ns is None or receiving_ns is None or queued_ns is None:
+        if not follows or committed_ns is None or waited_ns is None or receiving_ns is None or queued_ns is None:
             return
         whole_ns = now_ns - committed_ns - receiving_ns - queued_ns
         if whole_ns < 0:

@@ -23,7 +23,7 @@ def test_tells_waiting_from_receiving() -> None:
     one.look(10 * MS, info(300, 1, since_sent_ms=8))  # we accepted the association at 2 ms; the request begins
     one.look(14 * MS, info(200 + WIRE, 1))
     assert one.fits(SIZE, info(200 + WIRE, 1))
-    assert one.take(20 * MS, info(200 + WIRE, 1)) == (8 * MS, 4 * MS, 6 * MS, 0)
+    assert one.take(20 * MS, info(200 + WIRE, 1)) == (8 * MS, 4 * MS, 6 * MS, 0, False)
 
 
 def test_a_message_that_was_handed_over_is_not_offered_again() -> None:
@@ -40,7 +40,26 @@ def test_the_next_message_is_counted_from_the_answer() -> None:
     one.look(9 * MS, info(WIRE + 12, 2, since_sent_ms=4))
     assert not one.fits(SIZE, info(WIRE + 12, 2))
     one.look(11 * MS, info(2 * WIRE, 2))
-    assert one.take(12 * MS, info(2 * WIRE, 2)) == (4 * MS, 2 * MS, 1 * MS, 0)
+    assert one.take(12 * MS, info(2 * WIRE, 2)) == (4 * MS, 2 * MS, 1 * MS, 0, True)
+
+
+def test_a_message_after_one_that_nobody_was_told_of_does_not_follow_the_last_one_told() -> None:
+    """Or the response to the last one told would seem to take as long as all that was in between."""
+    one = Observation(0, info(0, 1))
+    one.look(MS, info(WIRE, 1))
+    one.take(2 * MS, info(WIRE, 1))
+    one.look(9 * MS, info(WIRE + 12, 2))
+    one.look(11 * MS, info(2 * WIRE, 2))  # this one might have been of another association just as well
+    one.look(19 * MS, info(2 * WIRE + 12, 3))
+    one.look(21 * MS, info(3 * WIRE, 3))
+    third = one.take(22 * MS, info(3 * WIRE, 3))
+    assert third is not None
+    assert not third.follows
+    one.look(29 * MS, info(3 * WIRE + 12, 4))
+    one.look(31 * MS, info(4 * WIRE, 4))
+    fourth = one.take(32 * MS, info(4 * WIRE, 4))
+    assert fourth is not None
+    assert fourth.follows
 
 
 def test_bytes_of_a_message_nobody_was_handed_do_not_count_for_the_next() -> None:

@@ -70,7 +70,9 @@ def test_whatever_the_times_steps_add_up_to_the_stage_or_are_not_there(known: li
         assert not steps or (sum(steps) == dict(finished.parts)[stage] and min(steps) >= 0)
 
 
-def cstore(recorder: Recorder, clock: Clock, waited_ms: float, association: int = 7) -> dict[str, float]:
+def cstore(
+    recorder: Recorder, clock: Clock, waited_ms: float, association: int = 7, *, follows: bool = True
+) -> dict[str, float]:
     recorder.received(
         "cstore",
         10,
@@ -78,6 +80,7 @@ def cstore(recorder: Recorder, clock: Clock, waited_ms: float, association: int 
         receiving_ns=5 * MS,
         queued_ns=2 * MS,
         association=association,
+        follows=follows,
     )
     recorder.transcoded()
     clock.wait_ms(4)
@@ -109,10 +112,23 @@ def test_another_association_or_a_refused_instance_in_between_leaves_the_respons
     cstore(recorder, clock, 1)
     clock.wait_ms(50)
     assert "response" not in cstore(recorder, clock, 1, association=8)
-    recorder.received("cstore", 1, waited_ns=1, receiving_ns=1, queued_ns=1, association=7)
+    recorder.received("cstore", 1, waited_ns=1, receiving_ns=1, queued_ns=1, association=7, follows=True)
     recorder.transcoded("refused")
     clock.wait_ms(50)
     assert "response" not in cstore(recorder, clock, 1, association=7)
+
+
+def test_an_instance_in_between_whose_association_nobody_knew_leaves_the_response_unknown(
+    recorder: Recorder, clock: Clock
+) -> None:
+    cstore(recorder, clock, 1)
+    recorder.received("cstore", 10)
+    recorder.transcoded()
+    recorder.committed()
+    clock.wait_ms(50)
+    assert "response" not in cstore(recorder, clock, 1, follows=False)
+    clock.wait_ms(50)
+    assert "response" in cstore(recorder, clock, 1)
 
 
 def test_slow_responses_and_waits_do_not_make_the_next_instance_slow(recorder: Recorder, clock: Clock) -> None:
