@@ -67,8 +67,9 @@ class DeferredStorageArea:
         """
         self.ingest.note()
         sync_ns = 0
-        if self.write_header is not None and can_be_rebuilt(content_type, content):
-            self.write_header(attachment_uuid, content)
+        write_header = self.write_header  # once: a stop takes it away
+        if write_header is not None and can_be_rebuilt(content_type, content):
+            write_header(attachment_uuid, content)
         else:
             sync_ns = self._storage.create(attachment_uuid, content)
         self.ingest.note()

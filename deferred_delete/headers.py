@@ -37,11 +37,12 @@ class HeaderCopy(NamedTuple):
 
 
 class Rebuilt(NamedTuple):
-    """How many copies were compared, how many written anew, and how many not, because their image could not be read."""
+    """How many copies were compared, how many written anew, and how many not: their image could not be read, or the disk took no file."""
 
     compared: int
     rebuilt: int
     hopeless: int
+    unwritten: int
 
 
 def can_be_rebuilt(content_type: int, content: bytes) -> bool:
@@ -65,7 +66,7 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
         copies: Newest first.
         within_s: How far back to look, in seconds before the newest image.
     """
-    compared = rebuilt = hopeless = old = 0
+    compared = rebuilt = hopeless = unwritten = old = 0
     newest_s = float("-inf")
     log_limit = LogLimit()
     for copy in copies:
@@ -73,7 +74,9 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
         try:
             header, written_s = storage.head(copy.dicom_uuid, copy.size_bytes)
             if _is_torn(storage, copy, header):
+                unwritten += 1  # until it is written
                 storage.rewrite(copy.header_uuid, header)
+                unwritten -= 1
                 rebuilt += 1
         except StorageError as error:
             hopeless += 1
@@ -84,7 +87,7 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
         old = old + 1 if written_s < newest_s - within_s else 0
         if old >= _OLD_IN_A_ROW:
             break
-    return Rebuilt(compared, rebuilt, hopeless)
+    return Rebuilt(compared, rebuilt, hopeless - unwritten, unwritten)
 
 
 def _is_torn(storage: FileStorage, copy: HeaderCopy, header: bytes) -> bool:

@@ -62,7 +62,7 @@ class Ledger:
             self.recovered = self.recover()
             self._database.checkpoint_fully()
         except BaseException:
-            self.close()
+            self.close(clean=False)  # what the last run left is still to be looked for
             raise
         if self.clock.set_back_by_ms:
             _log.warning(
@@ -77,7 +77,7 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.close(clean=not self.power_loss.unclean)  # header copies are looked at by a start of Orthanc's only
 
     def enqueue(self, attachment_uuid: str, content_type: int, grace_ms: int = 0) -> int:
         """Records that a file may go. Fast: Orthanc's index waits meanwhile.

@@ -49,6 +49,18 @@ class PowerLoss:
         self._write(clean="0", boot_id=here, suspect_since=str(since_ms), suspect_until=str(until_id))
 
     @property
+    def headers_missing(self) -> bool:
+        """Whether header copies were left unwritten, by a disk that refused them, that no search of the newest ones need find."""
+        found = self._database.query(
+            queries.READ_FACT, "headers_missing"
+        )  # ledgers made before this fact was kept have no row
+        return bool(found) and found[0][0] == "1"
+
+    def note_headers_missing(self, *, missing: bool) -> None:
+        """Remembers it over any end of the process. Raises LedgerError."""
+        self._database.write("mark", queries.PUT_FACT, "headers_missing", str(int(missing)))
+
+    @property
     def suspected(self) -> bool:
         """Whether there is a doubt to settle."""
         return self._range()[1] > 0

@@ -143,6 +143,7 @@ SELECT pending_id, attachment_uuid, content_type, enqueued_at, state, attempts, 
 FROM pending WHERE state = 'failed' AND pending_id > ? ORDER BY pending_id LIMIT ?
 """
 
+PUT_FACT: Final = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 READ_FACT: Final = "SELECT value FROM facts WHERE name = ?"
 
 # {name: value, ...}

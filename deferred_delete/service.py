@@ -1,7 +1,9 @@
 """The parts, put together."""
 
+import contextlib
 import itertools
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,7 @@ from typing import Final
 from . import headers, takeover
 from .area import DeferredStorageArea
 from .backlog import Backlog
+from .errors import LedgerError
 from .ledger import Ledger
 from .manners import IngestWatch
 from .settings import Settings
@@ -54,9 +57,11 @@ class DeferredDelete:
     ) -> None:
         self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
-        self._headers_missing = False
+        self._headers_in_doubt = False
         ingest = IngestWatch()
-        self.storage = WriteBehindStorage(storage_root, sync=sync, busy=lambda: ingest.busy)
+        self.storage = WriteBehindStorage(
+            storage_root, sync=sync, busy=lambda: ingest.busy, refused=self._note_headers_missing
+        )
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,
             durability=settings.durability,
@@ -65,12 +70,13 @@ class DeferredDelete:
         try:
             if self.ledger.power_loss.suspected:
                 self._settle_doubt(live_ones)
-            if self.ledger.power_loss.unclean and header_copies is not None:
+            doubt = self.ledger.power_loss
+            if (doubt.unclean or doubt.headers_missing) and header_copies is not None:
                 self._rebuild_headers(header_copies)
             backlog = Backlog()
             self.worker = Worker(self.ledger, self.storage, settings, backlog, ingest=ingest)
         except BaseException:
-            self.ledger.close()
+            self.ledger.close(clean=False)  # the next start has to look, too
             raise
         self.area = DeferredStorageArea(
             self.ledger,
@@ -106,19 +112,30 @@ class DeferredDelete:
         self.worker.stop(timeout_s)
         self.area.write_header = None
         whole = self.storage.stop(timeout_s)
-        self.ledger.close(clean=whole and not self._headers_missing)  # else the next start makes those that are missing
+        if not whole:
+            self._note_headers_missing(True)
+        self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
 
     def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
-        compared, rebuilt, hopeless = headers.rebuild(self.storage, header_copies(), headers.window_s())
-        self._headers_missing = hopeless > 0
-        if rebuilt or hopeless:
+        known_missing = self.ledger.power_loss.headers_missing
+        within_s = math.inf if known_missing else headers.window_s()
+        compared, rebuilt, hopeless, unwritten = headers.rebuild(self.storage, header_copies(), within_s)
+        self._headers_in_doubt = hopeless + unwritten > 0
+        if known_missing or unwritten:
+            self._note_headers_missing(unwritten > 0)
+        if rebuilt or hopeless or unwritten:
             _log.warning(
                 "Orthanc ended without a proper stop: of the %d newest header copies %d were torn or missing and are "
-                "written anew, %d could not be checked",
+                "written anew, %d could not be checked, %d could not be written",
                 compared,
                 rebuilt,
                 hopeless,
+                unwritten,
             )
+
+    def _note_headers_missing(self, missing: bool) -> None:
+        with contextlib.suppress(LedgerError):  # a full disk, as a rule; a stop leaves the ledger unclean all the same
+            self.ledger.power_loss.note_headers_missing(missing=missing)
 
     def _settle_doubt(self, live_ones: LiveOnes | None) -> None:
         doubt = self.ledger.power_loss

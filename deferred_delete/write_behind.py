@@ -5,6 +5,7 @@ native Orthanc has one file per image, a storage area of a plugin two. What is o
 images at the next start, as what a power cut took is; see headers.py. So this is for header copies alone, and only where that is certain.
 """
 
+import errno
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .errors import StorageError
 from .layout import check_uuid
 from .pacing import LogLimit
 from .storage import Deleted, FileStorage
@@ -32,6 +34,10 @@ def _never() -> bool:
     return False
 
 
+def _nobody(_refused: bool) -> None:
+    """Nobody wants to know."""
+
+
 class _Held(NamedTuple):
     content: bytes
     since_s: float
@@ -44,6 +50,7 @@ class WriteBehindStorage(FileStorage):
         root: As for FileStorage.
         sync: Likewise.
         busy: Whether instances are being stored.
+        refused: Told True when the disk takes a file no longer, and False when all are written after all.
         monotonic: Seconds since any fixed moment.
     """
 
@@ -53,10 +60,14 @@ class WriteBehindStorage(FileStorage):
         *,
         sync: bool,
         busy: Callable[[], bool] = _never,
+        refused: Callable[[bool], None] = _nobody,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(root, sync=sync)
         self._busy = busy
+        self._refused = refused
+        self._told_refused = False
+        self._failures_in_a_row = 0
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._held: dict[str, _Held] = {}  # oldest first
@@ -109,6 +120,18 @@ class WriteBehindStorage(FileStorage):
                 return
         self.create(attachment_uuid, content, sync=False)
 
+    def rewrite(self, attachment_uuid: str, content: bytes) -> None:
+        """As FileStorage's; what cannot be written is held all the same, and written once there is room."""
+        try:
+            super().rewrite(attachment_uuid, content)
+        except StorageError:
+            with self._changed:
+                if self._held_bytes + len(content) <= _MOST_BYTES and len(self._held) < _MOST_FILES:
+                    self._held[attachment_uuid] = _Held(content, self._monotonic())
+                    self._held_bytes += len(content)
+                    self._told_refused = True  # by what is raised
+            raise
+
     def read(self, attachment_uuid: str) -> bytes:
         """As FileStorage's."""
         held = self._held.get(attachment_uuid)
@@ -146,19 +169,32 @@ class WriteBehindStorage(FileStorage):
 
     def _run(self) -> None:
         while (attachment_uuid := self._next()) is not None:
-            failure = self._write(attachment_uuid, self._held[attachment_uuid].content)
+            written = self._write(attachment_uuid, self._held[attachment_uuid].content)
             with self._changed:
                 self._writing = None
-                self._failing = failure is not None
-                if failure is None:
+                self._failing = not written
+                if written:
+                    self._failures_in_a_row = 0
                     self._let_go(attachment_uuid)
-                elif self._stopping:
-                    _log.error("a header copy is lost until the next start makes it again: %s", failure)
-                    return
                 else:
+                    self._failures_in_a_row += 1
                     self._held[attachment_uuid] = self._held.pop(attachment_uuid)  # so that the others have their turn
                     self._rest_until_s = self._monotonic() + _RETRY_S
                 self._changed.notify_all()
+                hopeless = self._stopping and self._failures_in_a_row > len(self._held)
+            self._tell(written=written)
+            if hopeless:
+                _log.error("%d header copies are not written; the next start makes them again", len(self._held))
+                return
+
+    def _tell(self, *, written: bool) -> None:
+        """Outside the lock, as whoever is told may take time."""
+        if not written and not self._told_refused:
+            self._told_refused = True
+            self._refused(True)
+        elif written and self._told_refused and not self._held:
+            self._told_refused = False
+            self._refused(False)
 
     def _next(self) -> str | None:
         """Waits until a file is to be written and claims it; None at the end."""
@@ -184,11 +220,17 @@ class WriteBehindStorage(FileStorage):
             return 0.0
         return _LOOK_S
 
-    def _write(self, attachment_uuid: str, content: bytes) -> Exception | None:
+    def _write(self, attachment_uuid: str, content: bytes) -> bool:
         try:
-            self.create(attachment_uuid, content, sync=False)
+            try:
+                self.create(attachment_uuid, content, sync=False)
+            except StorageError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                FileStorage.delete(self, attachment_uuid)  # what an attempt that failed could not take back
+                self.create(attachment_uuid, content, sync=False)
         except Exception as error:  # noqa: BLE001  MemoryError too: without this thread, files stay held and their deletion waits for ever
             if (more := self._failures.allow()) is not None:
                 _log.error("header copy kept in memory, and tried again: %s%s", error or type(error).__name__, more)
-            return error
-        return None
+            return False
+        return True

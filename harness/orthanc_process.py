@@ -269,7 +269,10 @@ class OrthancProcess:
         """
         give_up = time.monotonic() + deadline_s
         while "DeferredDelete" in self.configuration and self.running:
-            left = self.json("GET", "/deferred-delete/status")["unwritten_header_copies"]
+            answer = self.request("GET", "/deferred-delete/status")
+            left = (
+                answer.json()["unwritten_header_copies"] if answer.status == 200 else 0
+            )  # 404: the section is disabled
             if not left:
                 return
             if time.monotonic() > give_up:

@@ -20,8 +20,13 @@ class _Fragment(NamedTuple):
     content: memoryview
 
 
-def frame_streams(header: Header, frames: int) -> list[bytes]:
+def frame_streams(header: Header, frames: int, *, fragment_each: bool) -> list[bytes]:
     """The code stream of each frame.
+
+    Args:
+        header: with encapsulated pixel data.
+        frames: how many there are to be.
+        fragment_each: whether a frame must be one fragment, as in RLE (PS3.5 A.4.2).
 
     Raises:
         KeptError: it cannot be known which fragment belongs to which frame, or an offset table contradicts the fragments.
@@ -29,6 +34,8 @@ def frame_streams(header: Header, frames: int) -> list[bytes]:
     table, fragments = _items(header.view, header.found[PIXEL_DATA])
     if not fragments:
         raise KeptError(Reason.MALFORMED, "no fragment in the pixel data")
+    if fragment_each and len(fragments) != frames:
+        raise KeptError(Reason.MALFORMED, f"{len(fragments)} fragments for {frames} frames")
     starts = _starts(header, table, frames)
     if starts is None:
         if frames not in (1, len(fragments)):

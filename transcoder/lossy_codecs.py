@@ -137,6 +137,9 @@ class NearLosslessJpegLs(LossyCodec):
         at_top = int(values.max()) > high - self._near
         if layout.signed and (at_top or int(values.min()) < low + self._near):
             raise KeptError(Reason.RANGE, f"signed values within {self._near} of {low} or {high}")
+        if at_top and layout.bits_allocated == 16 and layout.bits_stored <= 8:
+            # Decoders size samples by the precision: one that clamps to Bits Stored would come back as bytes.
+            raise KeptError(Reason.RANGE, f"{layout.bits_stored} of 16 bits, within {self._near} of {high}")
         if at_top and layout.bits_stored < layout.bits_allocated:
             stream = self._clamped(frame, layout)
         else:

@@ -52,7 +52,7 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "kept: values that are no image"
     FUNCTIONAL_GROUPS = "kept: functional groups tell of each frame"
     ALREADY_LOSSY = "kept: compressed with loss before"
-    RANGE = "kept: signed values at the end of their range"
+    RANGE = "kept: values at the end of their range"
     PADDING = "kept: pixel padding would change"
     BOUND = "kept: error above the bound"
     # The result was not good enough.

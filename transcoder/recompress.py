@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .decoding import specimen
 from .decoding.supervisor import Decoder, DecoderState
-from .decoding.wire import FAMILIES, FrameRequest
+from .decoding.wire import FAMILIES, Family, FrameRequest
 from .elements import UNDEFINED, Element
 from .fragments import frame_streams
 from .header import DIGITAL_SIGNATURES, PIXEL_DATA, Header
@@ -67,9 +67,10 @@ class Recompressor:
         size = layout.frame_bytes * layout.frames
         if size > self._settings.maximum_inflated_bytes:
             raise KeptError(Reason.TOO_LARGE, f"decodes to {size} bytes")
-        streams = frame_streams(header, layout.frames)
+        family = FAMILIES[transfer_syntax]
+        streams = frame_streams(header, layout.frames, fragment_each=family is Family.RLE)
         request = FrameRequest(
-            family=FAMILIES[transfer_syntax],
+            family=family,
             rows=layout.rows,
             columns=layout.columns,
             samples=layout.samples,
@@ -88,6 +89,6 @@ class Recompressor:
         """How the worker is."""
         return self._decoder.state
 
-    def stop(self) -> None:
-        """End the worker."""
-        self._decoder.stop()
+    def stop(self, deadline_s: float) -> None:
+        """End the worker, within about so many seconds."""
+        self._decoder.stop(deadline_s)

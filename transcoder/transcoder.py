@@ -137,7 +137,7 @@ class Transcoder:
         """End the helper threads and the decoder process. `transcode` goes on to work, without them."""
         self._crew.stop(deadline_s)
         if self._recompressor is not None:
-            self._recompressor.stop()
+            self._recompressor.stop(deadline_s)
 
     def _attempt(self, dicom: bytes, origin: str, progress: _Progress) -> Outcome:
         try:

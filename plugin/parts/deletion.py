@@ -61,6 +61,7 @@ class DeletionPart(Part):
 
     def started(self) -> None:
         """Starts the worker, and before it what may hold files back from it. Only now it is known which database Orthanc uses."""
+        self.deferred_delete.storage.start()  # copies that the start could not write wait, whoever serves Orthanc now
         if index.serves_this_process(self._index_path):
             self.deferred_delete.rely_on_rebuilding()
         if self.studies is not None:

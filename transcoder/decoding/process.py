@@ -126,6 +126,10 @@ class DecoderProcess:
         """
         return self._reply((request.pack(), stream), deadline, pixels)
 
+    def kill(self) -> None:
+        """From any thread: whoever waits for an answer sees it die."""
+        self._process.kill()
+
     def end(self, patience_s: float = _PATIENCE_S) -> str:
         """Kill it if it does not end by itself, and collect it; how it ended, in words."""
         self._channel.close()
@@ -146,28 +150,35 @@ class DecoderProcess:
 
     def _reply(self, question: tuple[bytes, ...], deadline: float, pixels: memoryview | None) -> tuple[Status, str]:
         try:
-            for part in question:
-                self._set_timeout(deadline)
-                self._channel.sendall(part)
-            head = bytearray(REPLY.size)
-            self._receive(memoryview(head), deadline)
-            number, size = REPLY.unpack(head)
-            if number == Status.DECODED:
-                if pixels is None or size != len(pixels):
-                    raise ConnectionError("answers what was not asked")
-                self._receive(pixels, deadline)
-                return Status.DECODED, ""
-            if number not in Status.__members__.values() or size > LONGEST_TEXT:
-                raise ConnectionError("answers what was not asked")
-            text = bytearray(size)
-            self._receive(memoryview(text), deadline)
-            return Status(number), "".join(chr(code) if 32 <= code < 127 else "?" for code in text)
+            return self._exchange(question, deadline, pixels)
         except TimeoutError:
             self.end(patience_s=0.0)
             raise TimedOutError("no answer in time") from None
         except OSError as error:
             told = str(error) if isinstance(error, ConnectionError) and not error.errno else ""
             raise DiedError(" and was ".join(filter(None, (told, self.end())))) from None
+        except BaseException:
+            self.end(patience_s=0.0)  # or its answer to this question would be taken for that to the next
+            raise
+
+    def _exchange(self, question: tuple[bytes, ...], deadline: float, pixels: memoryview | None) -> tuple[Status, str]:
+        """Raises OSError, TimeoutError among them."""
+        for part in question:
+            self._set_timeout(deadline)
+            self._channel.sendall(part)
+        head = bytearray(REPLY.size)
+        self._receive(memoryview(head), deadline)
+        number, size = REPLY.unpack(head)
+        if number == Status.DECODED:
+            if pixels is None or size != len(pixels):
+                raise ConnectionError("answers what was not asked")
+            self._receive(pixels, deadline)
+            return Status.DECODED, ""
+        if number not in Status.__members__.values() or size > LONGEST_TEXT:
+            raise ConnectionError("answers what was not asked")
+        text = bytearray(size)
+        self._receive(memoryview(text), deadline)
+        return Status(number), "".join(chr(code) if 32 <= code < 127 else "?" for code in text)
 
     def _receive(self, view: memoryview, deadline: float) -> None:
         while view:

@@ -106,6 +106,7 @@ def _jpeg(stream: bytes, family: int) -> StreamHead:
             if head is None:
                 raise ValueError("a scan before the frame header")
             _check_scan(segment, family)
+            _check_end(stream, offset)
             return head
         offset += 2 + size
 
@@ -126,6 +127,12 @@ def _check_scan(segment: bytes, family: int) -> None:
         raise ValueError("a point transformation")
     if family == Family.JPEG_LOSSLESS and not 1 <= first <= 7:
         raise ValueError(f"predictor {first}")
+
+
+def _check_end(stream: bytes, offset: int) -> None:
+    """Of entropy-coded data FFD9 is no part (T.81 B.1.1.5, T.87 A.1): what follows the first is another image, which decoders pass over."""
+    if stream[stream.index(_END, offset) + 2 :].strip(b"\0"):
+        raise ValueError("more than one image")
 
 
 def _jpeg_2000(stream: bytes) -> StreamHead:
@@ -154,6 +161,8 @@ def _check_reversible(stream: bytes, samples: int) -> bool:
         if marker == 0xFF93:  # SOD: on to the next tile-part, or the end
             offset = tile_ends
             if stream[offset : offset + 2] == _END:
+                if stream[offset + 2 :].strip(b"\0"):
+                    raise ValueError("something after the end of the image")
                 return transformed
             continue
         (size,) = struct.unpack_from(">H", stream, offset + 2)
@@ -162,7 +171,7 @@ def _check_reversible(stream: bytes, samples: int) -> bool:
             if not coded:
                 raise ValueError("a tile-part before the coding style")
             (length,) = struct.unpack_from(">L", segment, 2)
-            tile_ends = offset + length if length else stream.rindex(_END)
+            tile_ends = offset + length if length else stream.index(_END, offset)
             if tile_ends < offset + 14 or tile_ends > len(stream):
                 raise ValueError("a tile-part without content, or cut short")
         elif marker in (0xFF52, 0xFF53):  # COD, COC

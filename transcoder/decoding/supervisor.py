@@ -95,13 +95,20 @@ class Decoder:
         tried = f"the decoder process does not start: {'; '.join(failures)}; " if failures else ""
         raise RuntimeError(tried + interpreter.missing())
 
-    def stop(self) -> None:
-        """End the worker; from now on nothing is decoded."""
-        with self._lock:
-            self._stopped = True
+    def stop(self, deadline_s: float = 5.0) -> None:
+        """End the worker, within about so many seconds; from now on nothing is decoded. What is under way then ends as if the worker had died."""
+        self._stopped = True
+        if not self._lock.acquire(timeout=deadline_s / 2):
+            if (process := self._process) is not None:
+                process.kill()
+            if not self._lock.acquire(timeout=deadline_s / 2):
+                return  # a worker that is just starting ends with this process
+        try:
             if self._process is not None:
                 self._process.end()
                 self._process = None
+        finally:
+            self._lock.release()
 
     @property
     def state(self) -> DecoderState:
@@ -119,11 +126,13 @@ class Decoder:
         Raises:
             KeptError: with the reason; where the worker died of it, it costs this instance only.
         """
-        deadline = time.monotonic() + self._budget_s
         if not self._lock.acquire(timeout=self._budget_s):
             raise KeptError(Reason.DECODER_TIMED_OUT, "busy with other instances")
         try:
             process = self._running()
+            deadline = (
+                time.monotonic() + self._budget_s
+            )  # a start is not the instance's time: a new worker must not be killed for it
             # Reserved only now, that it is this instance's turn. The kernel fills it in page by page, as frames arrive.
             pixels = bytearray(request.frame_bytes * len(streams))
             view = memoryview(pixels)

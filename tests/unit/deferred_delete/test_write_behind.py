@@ -1,5 +1,7 @@
 """Files that are held in memory for a moment: nobody can tell, and nothing is lost by anything but the end of the process."""
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import DeferredDelete, FileStorage, Settings
+from deferred_delete import __main__ as command_line
 from deferred_delete.errors import StorageError
-from deferred_delete.headers import HEADER_TYPE
+from deferred_delete.headers import HEADER_TYPE, HeaderCopy
 from deferred_delete.power_loss import PowerLoss
 from deferred_delete.write_behind import WriteBehindStorage
 
@@ -249,3 +252,182 @@ def test_a_machine_that_was_started_since_is_reason_to_look(tmp_path: Path, monk
     assert losses.unclean
     assert not losses.suspected
     service.close()
+
+
+def test_a_stop_that_fails_leaves_nobody_waiting(
+    held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be Orthanc's own thread that deletes, holding its index."""
+    writing, go_on = threading.Event(), threading.Event()
+
+    def full(_self: FileStorage, _uuid: str) -> int:
+        writing.set()
+        assert go_on.wait(10)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FileStorage, "_open_new", full)
+    (name,) = uuids(1)
+    held.create_later(name, HEADER)
+    stop = threading.Thread(target=held.stop, args=(10.0,))
+    stop.start()
+    assert writing.wait(10)
+    deletion = threading.Thread(target=held.delete, args=(name,), daemon=True)
+    deletion.start()
+    go_on.set()
+    stop.join(10)
+    deletion.join(10)
+    assert not deletion.is_alive()
+
+
+def test_one_file_that_cannot_be_written_does_not_keep_a_stop_from_writing_the_others(
+    held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = uuids(5)
+    really_open = FileStorage._open_new
+
+    def open_new(self: FileStorage, attachment_uuid: str) -> int:
+        if attachment_uuid == names[0]:
+            raise OSError(13, "Permission denied")
+        return really_open(self, attachment_uuid)
+
+    monkeypatch.setattr(FileStorage, "_open_new", open_new)
+    for name in names:
+        held.create_later(name, HEADER)
+    assert not held.stop(10.0)
+    assert [held.path_of(name).exists() for name in names] == [False, True, True, True, True]
+
+
+def test_what_an_attempt_left_in_its_place_is_replaced(held: WriteBehindStorage, ingest: Ingest, uuids: Uuids) -> None:
+    (name,) = uuids(1)
+    held.create_later(name, HEADER)
+    held.path_of(name).parent.mkdir(parents=True)
+    held.path_of(name).write_bytes(b"torn")
+    ingest.busy = False
+    wait_for(lambda: held.unwritten == 0)
+    assert held.path_of(name).read_bytes() == HEADER
+
+
+class Archive:
+    """Images, and header copies of them that may be missing, as Orthanc's index knows them; and the service that is killed."""
+
+    def __init__(self, folder: Path, names: Iterator[str]) -> None:
+        self.folder = folder
+        self.names = names
+        self.copies: list[HeaderCopy] = []  # newest first
+        self.service = self.opened()
+
+    def opened(self) -> DeferredDelete:
+        return DeferredDelete(self.folder, Settings(), sync=False, header_copies=lambda: iter(self.copies))
+
+    def store(self, *, with_header: bool = True, age_s: float = 0.0) -> str:
+        image, header = next(self.names), next(self.names)
+        self.service.storage.create(image, HEADER + b"pixels")
+        if with_header:
+            self.service.storage.create(header, HEADER)
+        if age_s:
+            written_s = time.time() - age_s
+            os.utime(self.service.storage.path_of(image), (written_s, written_s))
+        self.copies.insert(0, HeaderCopy(header, image, len(HEADER)))
+        return header
+
+    def kill(self) -> None:
+        """As SIGKILL: nothing is written any more, and the ledger is not closed."""
+        self.service.storage._held.clear()
+        database = self.service.ledger._database
+        database._owner.release()
+        for connection in database._connections:
+            connection.close()
+
+    def restart(self) -> None:
+        self.service = self.opened()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, uuids: Uuids) -> Iterator[Archive]:
+    made = Archive(tmp_path / "storage", iter(uuids(4000)))
+    yield made
+    made.service.close()
+
+
+def test_the_command_line_between_a_crash_and_the_next_start_hides_nothing(archive: Archive) -> None:
+    missing = archive.store(with_header=False)
+    archive.kill()
+    with contextlib.suppress(SystemExit):
+        command_line.main(["drain", "--storage", str(archive.folder), str(archive.folder / "deferred-deletions.db")])
+    archive.restart()
+    assert archive.service.storage.path_of(missing).read_bytes() == HEADER
+
+
+def test_a_start_that_fails_after_a_crash_hides_nothing(archive: Archive) -> None:
+    missing = archive.store(with_header=False)
+    archive.kill()
+    known, archive.copies = archive.copies, None  # type: ignore[assignment]
+    with pytest.raises(TypeError):  # the index cannot be read
+        archive.restart()
+    archive.copies = known
+    archive.restart()
+    assert archive.service.storage.path_of(missing).read_bytes() == HEADER
+
+
+def test_what_a_start_could_not_write_is_served_and_written_when_there_is_room(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    missing = archive.store(with_header=False)
+    archive.kill()
+    really_open = FileStorage._open_new
+
+    def full(_self: FileStorage, _uuid: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FileStorage, "_open_new", full)
+    archive.restart()
+    assert archive.service.area.read(missing, HEADER_TYPE) == HEADER
+    assert archive.service.ledger.power_loss.headers_missing
+    monkeypatch.setattr(FileStorage, "_open_new", really_open)
+    archive.service.storage.start()
+    wait_for(lambda: not archive.service.ledger.power_loss.headers_missing)
+    assert archive.service.storage.path_of(missing).read_bytes() == HEADER
+
+
+def test_copies_that_a_disk_refused_long_ago_are_found_however_many_came_later(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond what a crash alone may have torn, the ledger remembers that there is something to look for."""
+    really_open = FileStorage._open_new
+
+    def full(_self: FileStorage, _uuid: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    missing = archive.store(with_header=False, age_s=7200)
+    archive.kill()
+    monkeypatch.setattr(FileStorage, "_open_new", full)
+    archive.restart()
+    monkeypatch.setattr(FileStorage, "_open_new", really_open)
+    for number in range(600):
+        archive.store(age_s=3600 if number < 300 else 0)
+    archive.kill()
+    archive.restart()
+    assert archive.service.storage.path_of(missing).read_bytes() == HEADER
+    assert not archive.service.ledger.power_loss.headers_missing
+
+
+def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
+    archive: Archive, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    full = True
+    really_open = FileStorage._open_new
+
+    def open_new(self: FileStorage, attachment_uuid: str) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        return really_open(self, attachment_uuid)
+
+    monkeypatch.setattr(FileStorage, "_open_new", open_new)
+    archive.service.rely_on_rebuilding()
+    archive.service.storage.create_later(next(archive.names), HEADER)
+    wait_for(lambda: archive.service.ledger.power_loss.headers_missing)
+    full = False
+    wait_for(lambda: not archive.service.ledger.power_loss.headers_missing)
+    assert archive.service.storage.unwritten == 0

@@ -211,6 +211,51 @@ def test_stopped_means_gone_and_kept(rogue: Decoder) -> None:
     assert (rogue.state.pid, refusal(rogue, b"good").reason) == (0, Reason.DECODER_RESTING)
 
 
+def test_stopping_does_not_wait_for_what_is_being_decoded() -> None:
+    decoder = Decoder(512 * MB, 30.0, decoders=ROGUE)
+    decoder.start()
+    pid = decoder.state.pid
+    refused: list[KeptError] = []
+    asking = threading.Thread(target=lambda: refused.append(refusal(decoder, b"hang")))
+    asking.start()
+    while not decoder._lock.locked():
+        time.sleep(0.01)
+    decoder.stop(deadline_s=1.0)
+    asking.join(10)
+    assert gone(pid)
+    assert [kept.reason for kept in refused] == [Reason.DECODER_DIED]
+
+
+def test_an_answer_that_nobody_took_is_not_taken_for_the_next(rogue: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_receive = DecoderProcess._receive
+    failures = iter([MemoryError()])
+
+    def receive(self: DecoderProcess, view: memoryview, deadline: float) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        really_receive(self, view, deadline)
+
+    monkeypatch.setattr(DecoderProcess, "_receive", receive)
+    with pytest.raises(MemoryError):
+        asked(rogue, b"good")
+    assert not rogue._process or not rogue._process.running
+    assert answers(rogue)
+
+
+def test_a_worker_that_is_slow_to_start_is_not_killed_for_it(rogue: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_start = DecoderProcess.__init__
+
+    def start(self: DecoderProcess, launch: Launch, deadline: float) -> None:
+        really_start(self, launch, deadline)
+        time.sleep(1.2)  # more than decoding may take
+
+    os.kill(rogue.state.pid, signal.SIGKILL)
+    assert gone(rogue.state.pid)
+    monkeypatch.setattr(DecoderProcess, "__init__", start)
+    assert asked(rogue, b"good") == GOOD
+    assert rogue.state.deaths == 1
+
+
 @pytest.mark.parametrize("stream", ["good", "hang", "spin"])
 def test_the_worker_goes_when_its_parent_is_killed(stream: str) -> None:
     """Idle at once; within a decoder, when the time of the instance is over."""

@@ -104,6 +104,12 @@ def test_saturated_unsigned_pixels_do_not_come_back_above_bits_stored(stored: in
         assert np.abs(found - pixels.astype(np.int64)).max() == 3, name
 
 
+def test_few_bits_in_16_at_the_end_of_their_range_are_kept() -> None:
+    pixels = smooth(stored=8, allocated=16)
+    pixels[5, 5] = 255
+    assert transcoded(part10(data_set(pixels, stored=8))).reason is Reason.RANGE
+
+
 @pytest.mark.parametrize("stored", [12, 16])
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_signed_pixels_at_the_end_of_their_range_are_kept(stored: int, end: str) -> None:

@@ -205,10 +205,11 @@ def test_files_of_other_encoders(
     ids=["no offset table", "three fragments a frame", "extended offset table"],
 )
 def test_however_frames_are_wrapped(transcoders: dict[str, Transcoder], wrapping: dict[str, int]) -> None:
-    sent = compressed("RLELossless", frames=3)
+    plain = compressed("JPEGLosslessSV1", frames=3)
+    sent = padded(plain)
     outcome = transcoders["JPEGLSLossless"].transcode(reencapsulated(sent, streams_of(sent), **wrapping), "http")  # type: ignore[arg-type]
     assert outcome.dicom is not None, outcome
-    assert_recompressed(reencapsulated(sent, streams_of(sent), **wrapping), outcome, "JPEGLSLossless")  # type: ignore[arg-type]
+    assert_recompressed(reencapsulated(sent, streams_of(sent), **wrapping), outcome, "JPEGLSLossless", plain)  # type: ignore[arg-type]
     fragments = read(outcome.dicom).PixelData
     assert struct.unpack_from("<L", fragments, 4)[0] == 12, "a basic offset table of three frames"
 
@@ -222,6 +223,34 @@ def test_fragments_that_belong_to_no_frame_for_certain_are_kept(transcoders: dic
     assert lying != sent
     outcome = transcoders["JPEGLSLossless"].transcode(lying, "http")
     assert (outcome.reason, outcome.detail) == (Reason.MALFORMED, "an offset table that does not point at fragments")
+
+
+def test_a_frame_in_several_fragments_is_no_rle(transcoders: dict[str, Transcoder]) -> None:
+    """PS3.5 A.4.2: each frame is exactly one fragment."""
+    sent = compressed("RLELossless", frames=3)
+    cut = reencapsulated(sent, streams_of(sent), fragments=2)
+    assert transcoders["JPEGLSLossless"].transcode(cut, "http").reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "source", ["JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless", "HTJ2KLossless", "RLELossless"]
+)
+@pytest.mark.parametrize("number_of_frames", [None, 1])
+def test_no_frame_is_dropped_where_there_are_more_than_the_file_says(
+    transcoders: dict[str, Transcoder], source: str, number_of_frames: int | None
+) -> None:
+    """Without Number of Frames all fragments are one stream, of which decoders read the first image and pass over the rest."""
+    sent = compressed(source, frames=3)
+    ds = read(reencapsulated(sent, streams_of(sent), has_bot=False))
+    del ds.NumberOfFrames
+    if number_of_frames is not None:
+        ds.NumberOfFrames = number_of_frames
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    target = "RLELossless" if source == "JPEGLSLossless" else "JPEGLSLossless"
+    outcome = transcoders[target].transcode(out.getvalue(), "http")
+    assert outcome.dicom is None
+    assert outcome.reason in {Reason.DECODER_REFUSED, Reason.MALFORMED}, outcome
 
 
 def test_a_stream_that_claims_another_image_is_not_decoded(transcoders: dict[str, Transcoder]) -> None:
