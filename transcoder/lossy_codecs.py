@@ -99,7 +99,7 @@ class LossyCodec(ABC):
         before = time.perf_counter_ns()
         values = self.decode(stream, layout)
         low, high = value_range(layout)
-        if int(values.min()) < low or int(values.max()) > high:
+        if int(np.min(values)) < low or int(np.max(values)) > high:
             raise KeptError(Reason.VERIFICATION_FAILED, f"came back with values beyond {low} to {high}")
         errors = _errors(stored_values(frame, layout), values)
         return Compressed(stream, values, errors, time.perf_counter_ns() - before)
@@ -134,8 +134,8 @@ class NearLosslessJpegLs(LossyCodec):
         """See the base class."""
         low, high = value_range(layout)
         values = as_stored(frame, layout)
-        at_top = int(values.max()) > high - self._near
-        if layout.signed and (at_top or int(values.min()) < low + self._near):
+        at_top = int(np.max(values)) > high - self._near
+        if layout.signed and (at_top or int(np.min(values)) < low + self._near):
             raise KeptError(Reason.RANGE, f"signed values within {self._near} of {low} or {high}")
         if at_top and layout.bits_allocated == 16 and layout.bits_stored <= 8:
             # Decoders size samples by the precision: one that clamps to Bits Stored would come back as bytes.
