@@ -36,7 +36,7 @@ test-unit: setup-dev  ## the tests that need no Orthanc
 bench: setup-dev  ## ingest and deletion, the tables of Orthanc's published benchmark, native and bundle side by side (hours; Ctrl-C and again goes on)
 	@.venv/bin/python -m bench ingest $(BENCH_ARGUMENTS)
 
-bench-quick: setup-dev  ## a little of the same, one round, about three minutes
+bench-quick: setup-dev  ## a little of the same, one round, about a minute
 	@.venv/bin/python -m bench ingest --quick $(BENCH_ARGUMENTS)
 
 bench-associations: setup-dev  ## C-STORE native and tuned: three senders x 1 to 16 over loopback and MTU 1500; Orthanc to Orthanc; TLS; TCP_BUFFER_LENGTH

@@ -78,6 +78,8 @@ def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
                 notes[0] += f", on the slow one (ext4 in a file, mounted sync) {slow_disk.unlink_ms(slow):.2f} ms"
         except subprocess.CalledProcessError as error:
             notes.append(f"No slow disk: {error.stderr.decode().strip()}")
+        except OSError as error:  # no mkfs.ext4 on a small system, say
+            notes.append(f"No slow disk: {error.filename or ''}: {error.strerror}")
     if not deletion_latency.CPP_PLUGIN.exists():
         notes.append("libDelayedDeletion.so is not installed here: the C++ plugin is not measured")
     native = {(s.disk, s.instances): s.milliseconds for s in samples if s.variant == "native"}
