@@ -163,6 +163,15 @@ def test_a_claim_of_a_foreign_element_in_the_file_meta_information_is_refused() 
     assert refused(bytes(dicom)) is Reason.BEYOND_THE_FILE
 
 
+def test_a_group_length_that_leads_nowhere_hides_no_claim() -> None:
+    claims = long_element(b"OB", 0xFFFFFFF0, b"x" * 100)
+    dicom = bytearray(file_around(claims, ExplicitVRLittleEndian))
+    assert dicom[132:140] == b"\x02\0\0\0UL\4\0"
+    (length,) = struct.unpack_from("<L", dicom, 140)
+    dicom[140:144] = struct.pack("<L", length + 50)
+    assert refused(bytes(dicom)) is Reason.BEYOND_THE_FILE
+
+
 def test_a_deflate_bomb_is_refused_and_not_held_in_memory() -> None:
     empty = file_around(b"", DeflatedExplicitVRLittleEndian)
     head = empty[: empty.index(b".99") + 3]
