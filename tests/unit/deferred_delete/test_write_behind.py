@@ -43,6 +43,21 @@ def held(tmp_path: Path, ingest: Ingest) -> Iterator[WriteBehindStorage]:
     storage.stop(5.0)
 
 
+class Disk:
+    """Takes no new file while it is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        really_open = FileStorage._open_new
+
+        def open_new(storage: FileStorage, attachment_uuid: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return really_open(storage, attachment_uuid)
+
+        monkeypatch.setattr(FileStorage, "_open_new", open_new)
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
@@ -151,15 +166,7 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
-    full = True
-    really_open = FileStorage._open_new
-
-    def open_new(self: FileStorage, attachment_uuid: str) -> int:
-        if full:
-            raise OSError(28, "No space left on device")
-        return really_open(self, attachment_uuid)
-
-    monkeypatch.setattr(FileStorage, "_open_new", open_new)
+    disk = Disk(monkeypatch)
     first, second, refused = uuids(3)
     held.create_later(first, HEADER)
     held.create_later(second, HEADER)
@@ -168,7 +175,7 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     with pytest.raises(StorageError, match="No space left"):
         held.create_later(refused, HEADER)
     assert held.read(first) == held.read(second) == HEADER
-    full = False
+    disk.full = False
     wait_for(lambda: held.unwritten == 0)
     assert held.path_of(first).exists()
     assert held.path_of(second).exists()
@@ -416,18 +423,10 @@ def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
     archive: Archive, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
-    full = True
-    really_open = FileStorage._open_new
-
-    def open_new(self: FileStorage, attachment_uuid: str) -> int:
-        if full:
-            raise OSError(28, "No space left on device")
-        return really_open(self, attachment_uuid)
-
-    monkeypatch.setattr(FileStorage, "_open_new", open_new)
+    disk = Disk(monkeypatch)
     archive.service.rely_on_rebuilding()
     archive.service.storage.create_later(next(archive.names), HEADER)
     wait_for(lambda: archive.service.ledger.power_loss.headers_missing)
-    full = False
+    disk.full = False
     wait_for(lambda: not archive.service.ledger.power_loss.headers_missing)
     assert archive.service.storage.unwritten == 0
