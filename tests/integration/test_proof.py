@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from harness import senders
 from harness.orthanc_process import BUNDLE, OrthancError, OrthancProcess
@@ -77,6 +78,23 @@ def test_with_our_storage_area_the_first_is_refused_and_the_next_kept_as_receive
             time.sleep(0.1)
         assert len(server.attachment_files()) == 4
         assert server.json("GET", "/timing/stages")["protocols"][0]["failed_writes"] == 1
+
+
+def test_an_instance_that_a_filter_refused_does_not_answer_for_what_its_thread_stores_next(
+    make_server: ServerFactory, small_study: list[Path], tmp_path: Path
+) -> None:
+    unwanted = dcmread(small_study[0], stop_before_pixels=True).SOPInstanceUID
+    script = tmp_path / "filter.lua"
+    script.write_text(f"function ReceivedInstanceFilter(tags) return tags.SOPInstanceUID ~= '{unwanted}' end")
+    with lying(make_server(SECTIONS | OURS | {"HttpThreadsCount": 1, "LuaScripts": [str(script)]})) as server:
+        stored = server.json("POST", "/instances", small_study[1].read_bytes())
+        server.json("POST", "/instances", small_study[0].read_bytes())
+        assert server.json("GET", "/statistics")["CountInstances"] == 1
+        answer = server.request("PUT", f"/instances/{stored['ID']}/attachments/1024", b"report")
+        assert answer.status == 200, answer.data
+        # When its thread receives the next, it is known that the one before was never stored.
+        server.json("POST", "/instances", small_study[0].read_bytes())
+        assert outcomes(server) == {"transcoded": 1, "received and never stored": 1}
 
 
 def test_over_c_store_the_sender_hears_of_it(make_server: ServerFactory, small_study: list[Path]) -> None:
