@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from deferred_delete.header import NotDicomError, inflate
 from timing import server_timing
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POST = 2  # the SDK's HttpMethod, as callbacks get it
+_DICOM = 1  # the SDK's ContentType, as callbacks get it
 _STEPS = ("scan", "decode", "encode", "verify")
+# Enough of a file to read which instance it is.
+_BEGINNING_BYTES = 4096
 
 
 class StorageRefusedError(Exception):
@@ -207,7 +211,7 @@ class StorageCallbacks:
         try:
             sync_ns = self._area.create(attachment_uuid, content_type, content)
             verify_ns = -time.perf_counter_ns()
-            failure = self._unproven(attachment_uuid, content_type)
+            failure = self._unproven(attachment_uuid, content_type, content)
             verify_ns += time.perf_counter_ns()
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
             failure = one_line(error)
@@ -215,14 +219,16 @@ class StorageCallbacks:
             recorder.write_ended(failed=bool(failure), sync_ns=sync_ns, verify_ns=max(verify_ns, 0))
         return failure
 
-    def _unproven(self, attachment_uuid: str, content_type: int) -> str:
+    def _unproven(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
         """One line if what was just written is not what was received, else empty.
 
         After the write and not before it, so that the proof and the disk take their time together. Until `create` returns, the core
         has no row for the attachment, so that nobody can ask for it; and if we die here it is a file without a row, like any
         other that a crash leaves behind.
         """
-        failure = self._proofs.settle() if self._proofs is not None else ""
+        if self._proofs is None or content_type != _DICOM:
+            return ""
+        failure = self._proofs.settle(_beginning(content))
         if failure:
             self._area.remove(attachment_uuid, content_type)
             return f"transcoded pixels differ from those received: {failure}"
@@ -256,6 +262,14 @@ class StorageCallbacks:
             self._area.remove(attachment_uuid, content_type)
         except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file
             logger.error("deletion of attachment %s not queued: %s", attachment_uuid, one_line(error))  # noqa: TRY400
+
+
+def _beginning(content: bytes) -> bytes:
+    """A file's first kilobytes, StorageCompression or not; empty where they cannot be had."""
+    try:
+        return inflate(content[:_BEGINNING_BYTES], _BEGINNING_BYTES)
+    except NotDicomError:
+        return b""
 
 
 class ChangeCallback:

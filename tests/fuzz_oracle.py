@@ -57,7 +57,7 @@ class Oracle:
         self.guard = Guard(GuardSettings(max_inflated_bytes=INFLATED_BYTES))
         self.targets = list(SYNTAX)
         self.pending = PendingProofs()
-        self.pending.settle()  # proofs wait once somebody has asked for one
+        self.pending.settle(b"")  # proofs wait once somebody has asked for one
         # As with Orthanc's own storage area, and as with the bundle's, where the proof ends after `transcode`.
         self.transcoders = [
             Transcoder(Settings(default=target, maximum_inflated_bytes=INFLATED_BYTES), pending)
@@ -110,7 +110,7 @@ class Oracle:
         refusal = self.guard.refusal(dicom, "http")
         guarded = time.process_time()
         outcome = transcoder.transcode(dicom, "http")
-        failure = self.pending.settle()
+        failure = self.pending.settle(outcome.dicom or b"")
         ended = time.process_time()
         grown = peak_bytes() - memory
         self.peak_bytes, self.slowest_s = max(self.peak_bytes, grown), max(self.slowest_s, ended - begun)

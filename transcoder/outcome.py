@@ -60,6 +60,8 @@ class Reason(StrEnum):
     VERIFICATION_FAILED = "kept: verification failed"
     ENCODER_REFUSED = "kept: encoder refused"
     REFUSED = "refused: verification failed"
+    # Handed back, and then refused by somebody else, or not written.
+    NEVER_STORED = "received and never stored"
     ERROR = "kept: error"
 
 

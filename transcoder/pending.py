@@ -7,23 +7,31 @@ from collections.abc import Callable, Sequence
 
 from .crew import Task
 from .encode import one_line
+from .filemeta import read_file_meta, sop_instance_of
 from .outcome import KeptError
 
 # Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed back.
 _MOST_BYTES = 256 << 20
 
 
-def _nobody(_verify_ns: int, _failure: str) -> None:
+def _nobody(*_told: object) -> None:
     """Nobody wants to know."""
 
 
 class Proof:
-    """The proof that one instance's new frames decode to the pixels received."""
+    """The proof that one instance's new frames decode to the pixels received.
 
-    def __init__(self, tasks: Sequence[Task[int]], size_bytes: int) -> None:
+    Attributes:
+        conclude: told the nanoseconds and the verdict, once there is one.
+        give_up: told instead that the instance was never stored.
+    """
+
+    def __init__(self, tasks: Sequence[Task[int]], size_bytes: int, sop_instance_uid: str) -> None:
         self.tasks = tasks
         self.size_bytes = size_bytes
+        self.sop_instance_uid = sop_instance_uid
         self.conclude: Callable[[int, str], None] = _nobody
+        self.give_up: Callable[[], None] = _nobody
 
     @property
     def done(self) -> bool:
@@ -49,8 +57,8 @@ class PendingProofs:
     """At most one proof for each thread. Thread safe.
 
     The server stores an instance on the very thread that received it, inside one call: so what a thread is about to store is what
-    it received last, and nothing has to be found by its bytes. By `threading.get_ident`, since an embedding program may
-    make a new Python thread state for each callback, to which `threading.local` belongs.
+    it received last, unless that was refused in between and the thread stores something else now. By `threading.get_ident`, since an
+    embedding program may make a new Python thread state for each callback, to which `threading.local` belongs.
     """
 
     def __init__(self) -> None:
@@ -77,14 +85,37 @@ class PendingProofs:
 
     def forget(self) -> None:
         """What this thread received before is not going to be stored."""
-        self._take()
-
-    def settle(self) -> str:
-        """Ends the proof of what this thread is storing; empty when there is none or it succeeded, else one line."""
-        self._asked = True
         proof = self._take()
-        return "" if proof is None else proof.verdict()
+        if proof is not None:
+            proof.give_up()
+
+    def settle(self, stored: bytes) -> str:
+        """Ends the proof of the instance that this thread is storing.
+
+        Args:
+            stored: the file's first kilobytes, or all of it. A proof of another instance is left alone; where nobody can tell which instance
+                this is, the proof has to succeed, as nothing unproven may be stored.
+
+        Returns:
+            Empty when there is no proof of it or it succeeded, else one line.
+        """
+        self._asked = True
+        with self._lock:
+            proof = self._proofs.get(threading.get_ident())
+        if proof is None or _sop_instance_uid(stored) not in (proof.sop_instance_uid, None):
+            return ""
+        self._take()
+        return proof.verdict()
 
     def _take(self) -> Proof | None:
         with self._lock:
             return self._proofs.pop(threading.get_ident(), None)
+
+
+def _sop_instance_uid(dicom: bytes) -> str | None:
+    """Which instance a file says that it is; None where that cannot be read."""
+    view = memoryview(dicom)
+    try:
+        return sop_instance_of(view, read_file_meta(view))
+    except KeptError:
+        return None

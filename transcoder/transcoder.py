@@ -12,7 +12,7 @@ from .counters import CounterRow, Counters
 from .crew import Crew
 from .decoding.supervisor import DecoderState
 from .encode import Frames, encode_frames, one_line, proof_tasks
-from .filemeta import FileMeta, read_file_meta
+from .filemeta import FileMeta, read_file_meta, sop_instance_of
 from .header import Header
 from .loss import Loss
 from .normalise import as_explicit, open_data_set
@@ -166,7 +166,12 @@ class Transcoder:
                 )
             self._conclude(proven, elapsed_ns + verify_ns)
 
+        def give_up() -> None:
+            dropped = replace(summary, transcoded=False, reason=Reason.NEVER_STORED, bytes_out=outcome.bytes_in)
+            self._conclude(dropped, elapsed_ns)
+
         proof.conclude = conclude
+        proof.give_up = give_up
         pending.expect(proof)
         for task in proof.tasks:
             self._crew.help_with(task)
@@ -278,7 +283,8 @@ class Transcoder:
         progress.verify_ns = encoded.verify_ns
         new = splice(received, image.meta, image.header, encoded.fragments, image.target)
         if later:
-            progress.proof = Proof(proof_tasks(frames, encoded.fragments), image.held_bytes)
+            sop_instance_uid = sop_instance_of(received, image.meta)
+            progress.proof = Proof(proof_tasks(frames, encoded.fragments), image.held_bytes, sop_instance_uid)
         return new
 
     def _encode_with_loss(self, received: memoryview, image: _Image, loss: Loss, progress: _Progress) -> bytes:

@@ -90,7 +90,7 @@ def test_what_is_not_proven_is_refused_and_taken_away() -> None:
         create=lambda *given: events.append(("create", *given)), remove=lambda *given: events.append(("remove", *given))
     )
     verdicts = iter(["frame 0 came back with other pixels", ""])
-    proofs: Any = SimpleNamespace(settle=lambda: next(verdicts))
+    proofs: Any = SimpleNamespace(settle=lambda _stored: next(verdicts))
     callbacks = StorageCallbacks(area, None, proofs)
     with pytest.raises(StorageRefusedError, match="frame 0 came back with other pixels"):
         callbacks.create("one", 1, b"new")
@@ -99,6 +99,6 @@ def test_what_is_not_proven_is_refused_and_taken_away() -> None:
 
 
 def test_no_verdict_is_asked_for_what_could_not_be_written() -> None:
-    proofs: Any = SimpleNamespace(settle=lambda: pytest.fail("asked"))
+    proofs: Any = SimpleNamespace(settle=lambda _stored: pytest.fail("asked"))
     with pytest.raises(StorageRefusedError, match="create failed"):
         StorageCallbacks(Raising(), None, proofs).create("uuid", 1, b"content")  # type: ignore[arg-type]

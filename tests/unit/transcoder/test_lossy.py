@@ -139,12 +139,12 @@ def test_noise_that_would_grow_is_kept(rule: Rule) -> None:
 @BOTH
 def test_it_is_measured_at_once_even_where_proofs_may_wait_and_verify_is_off(rule: Rule) -> None:
     pending = PendingProofs()
-    pending.settle()
+    pending.settle(b"")
     transcoder = Transcoder(Settings(rules=(rule,), verify=False), pending)
     outcome = transcoder.transcode(part10(data_set(smooth(), stored=12)), "http")
     assert outcome.reason is Reason.LOSSY
     assert outcome.verify_ns > 0
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
     assert [(row.rule, row.reason, row.count) for row in transcoder.counters()] == [(rule.name, Reason.LOSSY, 1)]
 
 

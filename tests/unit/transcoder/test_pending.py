@@ -22,7 +22,7 @@ SETTINGS = Settings(default="JPEGLSLossless")
 def asked() -> PendingProofs:
     """As after the first attachment that the storage area was given."""
     pending = PendingProofs()
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
     return pending
 
 
@@ -38,9 +38,9 @@ def test_an_instance_is_counted_when_it_is_proven(dicom: bytes) -> None:
     assert (outcome.transcoded, outcome.verify_ns) == (True, 0)
     assert outcome.dicom == Transcoder(SETTINGS).transcode(dicom, "http").dicom
     assert reasons(transcoder) == []
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
     assert reasons(transcoder) == [(Reason.TRANSCODED, 1)]
-    assert pending.settle() == ""  # the second attachment of the same image
+    assert pending.settle(b"") == ""  # the second attachment of the same image
     assert reasons(transcoder) == [(Reason.TRANSCODED, 1)]
     transcoder.close()
 
@@ -63,11 +63,11 @@ def test_a_wrong_pixel_is_found_before_the_instance_is_stored_and_the_codec_not_
     monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
     outcome = transcoder.transcode(dicom, "http")
     assert outcome.transcoded
-    assert pending.settle() == "frame 0 came back with other pixels"
+    assert pending.settle(b"") == "frame 0 came back with other pixels"
     assert reasons(transcoder) == [(Reason.REFUSED, 1)]
     again = transcoder.transcode(dicom, "http")
     assert (again.reason, again.dicom) == (Reason.VERIFICATION_FAILED, None)
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
     transcoder.close()
 
 
@@ -75,7 +75,7 @@ def test_a_decoder_that_fails_proves_nothing() -> None:
     def fails() -> int:
         raise MemoryError
 
-    assert Proof([Task(lambda: 1), Task(fails)], 1).verdict() == "MemoryError: "
+    assert Proof([Task(lambda: 1), Task(fails)], 1, "1.2.3").verdict() == "MemoryError: "
 
 
 def test_what_was_never_stored_does_not_answer_for_the_next_instance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_what_was_never_stored_does_not_answer_for_the_next_instance(monkeypatch
     monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
     assert transcoder.transcode(GOOD, "http").transcoded
     assert not transcoder.transcode(b"no DICOM", "http").transcoded
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
     transcoder.close()
 
 
@@ -94,13 +94,13 @@ def test_each_thread_answers_for_its_own_instance() -> None:
     def fails() -> int:
         raise ValueError("no")
 
-    pending.expect(Proof([Task(fails)], 1))
+    pending.expect(Proof([Task(fails)], 1, "1.2.3"))
     others: list[str] = []
-    thread = threading.Thread(target=lambda: others.append(pending.settle()))
+    thread = threading.Thread(target=lambda: others.append(pending.settle(b"")))
     thread.start()
     thread.join()
     assert others == [""]
-    assert pending.settle() == "ValueError: no"
+    assert pending.settle(b"") == "ValueError: no"
 
 
 def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monke
 
 def test_only_what_is_not_proven_yet_counts_against_the_bound() -> None:
     pending = asked()
-    proof = Proof([Task(lambda: 1)], 200 << 20)
+    proof = Proof([Task(lambda: 1)], 200 << 20, "1.2.3")
     pending.expect(proof)
     assert not pending.may_wait(100 << 20)
     proof.tasks[0].result()
@@ -129,7 +129,7 @@ def test_without_verification_and_in_a_dry_run_nothing_is_left_to_prove(settings
     transcoder = Transcoder(settings, pending)
     transcoder.transcode(GOOD, "http")
     assert [count for _, count in reasons(transcoder)] == [1]
-    assert pending.settle() == ""
+    assert pending.settle(b"") == ""
 
 
 def test_where_nobody_asks_for_verdicts_they_come_first() -> None:
