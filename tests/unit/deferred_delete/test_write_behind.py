@@ -4,8 +4,10 @@ import contextlib
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +182,103 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     assert held.path_of(first).exists()
     assert held.path_of(second).exists()
     assert not held.path_of(refused).exists()
+
+
+class Watched(OrderedDict[str, Any]):
+    """Lets somebody look at each moment at which a name is not in it."""
+
+    def __init__(self, look: Callable[[str], None]) -> None:
+        super().__init__()
+        self.look = look
+
+    def pop(self, key: str, default: Any = None) -> Any:
+        value = super().pop(key, default)
+        self.look(key)
+        return value
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self.look(key)
+
+
+def test_a_copy_that_the_disk_refused_can_be_read_at_every_moment(
+    held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    seen: list[object] = []
+
+    def look(attachment_uuid: str) -> None:
+        try:
+            seen.append(held.read(attachment_uuid))
+        except StorageError as error:
+            seen.append(error)
+
+    held._held = Watched(look)
+    disk = Disk(monkeypatch)
+    for name in uuids(2):
+        held.create_later(name, HEADER)
+    ingest.busy = False
+    wait_for(lambda: held._failures_in_a_row >= 3)
+    disk.full = False
+    wait_for(lambda: held.unwritten == 0)
+    assert seen == [HEADER] * len(seen)
+
+
+def test_a_deletion_does_not_wait_for_ever_for_a_write_that_hangs(
+    held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker tries it again; Orthanc's own thread would wait while it holds the index."""
+    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_WAIT_S", 0.05, raising=False)
+    writing, go_on = threading.Event(), threading.Event()
+    really_open = FileStorage._open_new
+
+    def hung_open(self: FileStorage, attachment_uuid: str) -> int:
+        writing.set()
+        assert go_on.wait(10)
+        return really_open(self, attachment_uuid)
+
+    monkeypatch.setattr(FileStorage, "_open_new", hung_open)
+    (name,) = uuids(1)
+    held.create_later(name, HEADER)
+    ingest.busy = False
+    assert writing.wait(10)
+    refusals: list[str] = []
+
+    def delete() -> None:
+        try:
+            held.delete(name)
+        except StorageError as error:
+            refusals.append(str(error))
+
+    deletion = threading.Thread(target=delete, daemon=True)
+    deletion.start()
+    deletion.join(2)
+    refused_in_time = list(refusals)
+    assert held.read(name) == HEADER
+    go_on.set()
+    wait_for(lambda: held.unwritten == 0)
+    assert len(refused_in_time) == 1
+    assert "is still being written" in refused_in_time[0]
+    assert held.delete(name).existed
+    assert not held.path_of(name).exists()
+
+
+def test_once_what_the_disk_refused_is_deleted_copies_are_held_again(
+    held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    held._refused = told.append
+    disk = Disk(monkeypatch)
+    refused, later = uuids(2)
+    held.create_later(refused, HEADER)
+    ingest.busy = False
+    wait_for(lambda: told == [True])
+    held.delete(refused)
+    disk.full, ingest.busy = False, True
+    held.create_later(later, HEADER)
+    assert held.unwritten == 1
+    ingest.busy = False
+    wait_for(lambda: told == [True, False])
 
 
 def test_a_write_that_fails_half_way_leaves_nothing_and_does_not_wait_for_itself(
