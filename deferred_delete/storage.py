@@ -95,7 +95,7 @@ class FileStorage:
                 os.close(descriptor)  # may raise: NFS reports a full disk here
         except BaseException as error:  # MemoryError too
             with contextlib.suppress(StorageError):  # the first error is the one to report
-                FileStorage.delete(self, attachment_uuid)  # not a subclass's, which may be waiting for this very file
+                self._delete_file(attachment_uuid)
             if not isinstance(error, OSError):
                 raise
             raise self._failure("write", attachment_uuid, error, f"room for {len(content)} bytes") from error
@@ -173,6 +173,9 @@ class FileStorage:
         Raises:
             StorageError: Bad UUID, or the file could not be unlinked and is still there.
         """
+        return self._delete_file(attachment_uuid)
+
+    def _delete_file(self, attachment_uuid: str) -> Deleted:
         check_uuid(attachment_uuid)
         try:
             deleted = self._delete_in_folders(attachment_uuid)

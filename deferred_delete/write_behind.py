@@ -9,6 +9,7 @@ import errno
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +26,9 @@ _LONGEST_S: Final = 5.0
 # How often the end of a store is looked for.
 _LOOK_S: Final = 0.1
 _RETRY_S: Final = 1.0
+# A deletion waits so long for a write in hand, and is then tried again like any that fails: it may be Orthanc's own
+# thread that deletes, holding its index.
+_LONGEST_WAIT_S: Final = 1.0
 # Beyond either, copies are written at once, as without this. So many files are written within the time that a stop has.
 _MOST_BYTES: Final = 64 << 20
 _MOST_FILES: Final = 4096
@@ -70,7 +74,9 @@ class WriteBehindStorage(FileStorage):
         self._failures_in_a_row = 0
         self._monotonic = monotonic
         self._changed = threading.Condition()
-        self._held: dict[str, _Held] = {}  # oldest first
+        # Next to be written first. Changed under the lock and read without it, as no reader is to wait for it: so a name
+        # stays in here until its file is there, or is deleted.
+        self._held: OrderedDict[str, _Held] = OrderedDict()
         self._held_bytes = 0
         self._writing: str | None = None
         self._rest_until_s = float("-inf")
@@ -112,11 +118,8 @@ class WriteBehindStorage(FileStorage):
         """
         check_uuid(attachment_uuid)
         with self._changed:
-            if self._has_room_for(len(content)) and attachment_uuid not in self._held:
-                self._held[attachment_uuid] = _Held(content, self._monotonic())
-                self._held_bytes += len(content)
-                if len(self._held) == 1:
-                    self._changed.notify_all()
+            if self._may_hold(len(content)) and attachment_uuid not in self._held:
+                self._hold(attachment_uuid, content)
                 return
         self.create(attachment_uuid, content, sync=False)
 
@@ -126,9 +129,8 @@ class WriteBehindStorage(FileStorage):
             super().rewrite(attachment_uuid, content)
         except StorageError:
             with self._changed:
-                if self._held_bytes + len(content) <= _MOST_BYTES and len(self._held) < _MOST_FILES:
-                    self._held[attachment_uuid] = _Held(content, self._monotonic())
-                    self._held_bytes += len(content)
+                if self._has_room_for(len(content)):
+                    self._hold(attachment_uuid, content)
                     self._told_refused = True  # by what is raised
             raise
 
@@ -148,23 +150,41 @@ class WriteBehindStorage(FileStorage):
         return super().size(attachment_uuid) if held is None else len(held.content)
 
     def delete(self, attachment_uuid: str) -> Deleted:
-        """As FileStorage's; what is held is never written."""
+        """As FileStorage's; what is held is never written.
+
+        Raises:
+            StorageError: As FileStorage's, or it is being written, which takes too long.
+        """
         with self._changed:
-            while self._writing == attachment_uuid:  # or its file would appear after it was unlinked
-                self._changed.wait()
+            # Or its file would appear after it was unlinked.
+            if not self._changed.wait_for(lambda: self._writing != attachment_uuid, _LONGEST_WAIT_S):
+                raise StorageError(
+                    f"cannot unlink attachment {self.path_of(attachment_uuid)}: it is still being written"
+                )
             held = self._let_go(attachment_uuid)
         deleted = super().delete(attachment_uuid)
         return deleted if held is None else Deleted(existed=True, size_bytes=len(held.content))
 
-    def _has_room_for(self, size_bytes: int) -> bool:
+    def _may_hold(self, size_bytes: int) -> bool:
         if self._thread is None or self._stopping or self._failing:
             return False
+        return self._has_room_for(size_bytes)
+
+    def _has_room_for(self, size_bytes: int) -> bool:
         return self._held_bytes + size_bytes <= _MOST_BYTES and len(self._held) < _MOST_FILES
+
+    def _hold(self, attachment_uuid: str, content: bytes) -> None:
+        self._held[attachment_uuid] = _Held(content, self._monotonic())
+        self._held_bytes += len(content)
+        if len(self._held) == 1:
+            self._changed.notify_all()
 
     def _let_go(self, attachment_uuid: str) -> _Held | None:
         held = self._held.pop(attachment_uuid, None)
         if held is not None:
             self._held_bytes -= len(held.content)
+        if not self._held:
+            self._failing = False  # nothing is tried again, which would show that the disk takes files after all
         return held
 
     def _run(self) -> None:
@@ -178,7 +198,7 @@ class WriteBehindStorage(FileStorage):
                     self._let_go(attachment_uuid)
                 else:
                     self._failures_in_a_row += 1
-                    self._held[attachment_uuid] = self._held.pop(attachment_uuid)  # so that the others have their turn
+                    self._held.move_to_end(attachment_uuid)  # so that the others have their turn
                     self._rest_until_s = self._monotonic() + _RETRY_S
                 self._changed.notify_all()
                 hopeless = self._stopping and self._failures_in_a_row > len(self._held)
@@ -227,7 +247,7 @@ class WriteBehindStorage(FileStorage):
             except StorageError as error:
                 if error.errno != errno.EEXIST:
                     raise
-                FileStorage.delete(self, attachment_uuid)  # what an attempt that failed could not take back
+                self._delete_file(attachment_uuid)  # what an attempt that failed could not take back
                 self.create(attachment_uuid, content, sync=False)
         except Exception as error:  # noqa: BLE001  MemoryError too: without this thread, files stay held and their deletion waits for ever
             if (more := self._failures.allow()) is not None:

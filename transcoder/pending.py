@@ -56,9 +56,10 @@ class Proof:
 class PendingProofs:
     """At most one proof for each thread. Thread safe.
 
-    The server stores an instance on the very thread that received it, inside one call: so what a thread is about to store is what
-    it received last, unless that was refused in between and the thread stores something else now. By `threading.get_ident`, since an
-    embedding program may make a new Python thread state for each callback, to which `threading.local` belongs.
+    The server stores an instance on the very thread that received it, inside one call: so what a thread is about to
+    store is what it received last, unless that was refused in between and the thread stores something else now. By
+    `threading.get_ident`, since an embedding program may make a new Python thread state for each callback, to which
+    `threading.local` belongs.
     """
 
     def __init__(self) -> None:
@@ -93,8 +94,8 @@ class PendingProofs:
         """Ends the proof of the instance that this thread is storing.
 
         Args:
-            stored: the file's first kilobytes, or all of it. A proof of another instance is left alone; where nobody can tell which instance
-                this is, the proof has to succeed, as nothing unproven may be stored.
+            stored: the file's first kilobytes, or all of it. A proof of another instance is left alone; where nobody
+                can tell which instance this is, the proof has to succeed, as nothing unproven may be stored.
 
         Returns:
             Empty when there is no proof of it or it succeeded, else one line.

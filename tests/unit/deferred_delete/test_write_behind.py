@@ -228,13 +228,13 @@ def test_a_deletion_does_not_wait_for_ever_for_a_write_that_hangs(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker tries it again; Orthanc's own thread would wait while it holds the index."""
-    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_WAIT_S", 0.05, raising=False)
+    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_WAIT_S", 0.05)
     writing, go_on = threading.Event(), threading.Event()
     really_open = FileStorage._open_new
 
     def hung_open(self: FileStorage, attachment_uuid: str) -> int:
         writing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         return really_open(self, attachment_uuid)
 
     monkeypatch.setattr(FileStorage, "_open_new", hung_open)
@@ -252,7 +252,7 @@ def test_a_deletion_does_not_wait_for_ever_for_a_write_that_hangs(
 
     deletion = threading.Thread(target=delete, daemon=True)
     deletion.start()
-    deletion.join(2)
+    deletion.join(10)
     refused_in_time = list(refusals)
     assert held.read(name) == HEADER
     go_on.set()
