@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.orthanc_process import BUNDLE, OrthancError
+from harness.orthanc_process import BUNDLE, OrthancError, executable
 from harness.senders import http_upload
+from plugin.config import CoreSettings, known_keys
 from tests.conftest import ServerFactory
+from tests.unit.test_docs import OF_ORTHANC
 
 pytestmark = pytest.mark.orthanc
 
@@ -132,3 +136,10 @@ def test_a_section_needs_what_this_sdk_has(make_server: ServerFactory, tmp_path:
     server = make_server({"DeferredDelete": {}, "PythonScript": str(script)})
     with pytest.raises(OrthancError, match="DeferredDelete: this Orthanc's Python plugin has no RegisterStorageArea"):
         server.start()
+
+
+def test_what_the_bundle_reads_and_its_page_names_as_orthanc_s_options_are_orthanc_s(tmp_path: Path) -> None:
+    defaults = tmp_path / "orthanc.json"
+    subprocess.run([executable(), f"--config={defaults}"], check=True, capture_output=True)
+    options = set(re.findall(r'^ *(?:// *)?"(\w+)" *:', defaults.read_text(), re.MULTILINE))
+    assert (OF_ORTHANC | known_keys(CoreSettings)) - options == set()

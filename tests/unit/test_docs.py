@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from harness.document import README, settings_types, written
 from harness.orthanc_process import BUNDLE
 from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
+from timing.stages import STAGE_NAMES, STEP_NAMES
 
 DOCS = [README, *sorted((BUNDLE / "docs").glob("*.md")), BUNDLE / "CONTRIBUTING.md"]
 
@@ -57,25 +59,28 @@ def test_every_make_target_is_described_and_documented() -> None:
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(path: object) -> None:
-    from pathlib import Path
-
     document = Path(str(path))
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
+def test_every_stage_and_step_is_documented() -> None:
+    operations = (BUNDLE / "docs" / "operations.md").read_text()
+    section = operations.partition("\n## Stages\n")[2].partition("\n## ")[0]
+    stages = set(re.findall(r"^\| `(\w+)` \|(?! `)", section, re.MULTILINE))
+    steps, stage = set(), ""
+    for named, step in re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", section, re.MULTILINE):
+        stage = named or stage
+        steps.add(f"{stage}.{step}")
+    assert stages == set(STAGE_NAMES)
+    assert steps == set(STEP_NAMES)
+
+
 CONFIGURATION = BUNDLE / "docs" / "configuration.md"
-# What Orthanc and other plugins call their own, where the page speaks of it.
-OF_ORTHANC = {
-    "DatabaseServerIdentifier",
-    "Plugins",
-    "EnableStorage",
-    "PythonScript",
-    "DicomModalities",
-    "DicomModalitiesInDatabase",
-    "DicomTlsEnabled",
-    "MallocArenasCount",
-}
+# Options of the core that the page speaks of and the bundle does not read; tests/integration/test_configuration.py asks Orthanc.
+OF_ORTHANC = {"Plugins", "DicomModalities", "DicomModalitiesInDatabase", "DicomTlsEnabled", "MallocArenasCount"}
+# Keys of other plugins, and what the SDK calls its own.
+OF_OTHERS = {"DatabaseServerIdentifier", "EnableStorage", "PythonScript"}
 
 
 def test_the_page_on_configuration_names_only_keys_that_there_are_and_all_of_orthanc_s_that_are_read() -> None:
@@ -87,13 +92,12 @@ def test_the_page_on_configuration_names_only_keys_that_there_are_and_all_of_ort
     }
     words = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", CONFIGURATION.read_text()))
     syntaxes = {*TARGETS_BY_KEYWORD, *LOSSY_TARGETS_BY_KEYWORD, "Keep"}
-    assert words - ours - set(SECTIONS) - {"DelayedDeletion"} - syntaxes - OF_ORTHANC == set()
+    assert words - ours - set(SECTIONS) - {"DelayedDeletion"} - syntaxes - OF_ORTHANC - OF_OTHERS == set()
     assert known_keys(CoreSettings) - words == set()
 
 
 def test_the_refusals_that_the_page_shows_are_those_of_the_code() -> None:
     import json
-    from pathlib import Path
 
     shown = re.findall(r"^The ingest bundle refuses to start: (.*)$", CONFIGURATION.read_text(), re.MULTILINE)
     documents: list[dict[str, object]] = [
@@ -110,8 +114,6 @@ def test_the_refusals_that_the_page_shows_are_those_of_the_code() -> None:
 
 
 def test_every_example_of_the_pages_is_a_configuration_that_starts() -> None:
-    from pathlib import Path
-
     found = 0
     for document in (README, CONFIGURATION):
         for block in re.findall(r"^ *```json\n(.*?)^ *```", document.read_text(), re.MULTILINE | re.DOTALL):
