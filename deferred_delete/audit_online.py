@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .audit import Attachment, AuditError, Finding, Report, Walk, compare
+from .audit import Attachment, AuditError, Finding, Report, Verdict, Walk, compare
 from .errors import DeferredDeleteError
 from .ledger import Ledger
 from .orthanc_client import OrthancClient, OrthancRequestError
@@ -112,14 +112,15 @@ class OnlineAudit:
             spool.execute(f"PRAGMA cache_size = -{_SPOOL_CACHE_KIB}")
             spool.execute("PRAGMA temp_store = FILE")
             spool.execute("CREATE TABLE known (uuid TEXT, size_bytes INTEGER, uri TEXT)")
-            spool.executemany("INSERT INTO known VALUES (?, ?, ?)", self._attachments())
+            known = ((each.attachment_uuid, each.size_bytes, each.uri) for each in self._attachments())
+            spool.executemany("INSERT INTO known VALUES (?, ?, ?)", known)
             self._now(phase="reading the storage", progress=0.0)
             rows = spool.execute("SELECT uuid, size_bytes, uri FROM known ORDER BY uuid")
             return compare(
                 Walk(self._storage.root, self._walked),
                 (Attachment(*row) for row in rows),
                 waits=self._ledger.restores.waits,
-                confirm=self._still_so,
+                look_again=self._look_again,
                 alive_may_wait=True,
             )
 
@@ -162,12 +163,16 @@ class OnlineAudit:
             return answer.json() if answer.found else None
         return None
 
-    def _still_so(self, finding: Finding, attachment: Attachment | None) -> bool:
-        """The second look: the index first, then the file; an orphan's ledger was asked before its file."""
+    def _look_again(self, finding: Finding, attachment: Attachment | None) -> Verdict:
+        """The index first, then memory, then the file; an orphan's ledger was asked before its file."""
         uuid = finding.attachment_uuid
         if attachment is None:
-            return self._storage.size(uuid) == finding.disk_bytes and not self._ledger.restores.waits(uuid)
+            stays = self._storage.size(uuid) == finding.disk_bytes and not self._ledger.restores.waits(uuid)
+            return Verdict.FINDING if stays else Verdict.FITS
         known = self._ask(attachment.uri)
         if known is None or known["Uuid"] != uuid:
-            return False
-        return self._storage.size(uuid) != int(known["CompressedSize"])
+            return Verdict.FITS
+        held = self._storage.holds(uuid)  # asked first: what is let go meanwhile is on the disk by then
+        if self._storage.size(uuid) != int(known["CompressedSize"]):
+            return Verdict.FINDING
+        return Verdict.IN_MEMORY if held else Verdict.FITS

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -71,8 +70,9 @@ class DeferredDelete:
             if self.ledger.power_loss.suspected:
                 self._settle_doubt(live_ones)
             doubt = self.ledger.power_loss
-            if (doubt.unclean or doubt.headers_missing) and header_copies is not None:
-                self._rebuild_headers(header_copies)
+            within_s = headers.how_far_back_s(unclean=doubt.unclean, known_missing=doubt.headers_missing)
+            if within_s is not None and header_copies is not None:
+                self._rebuild_headers(header_copies, within_s)
             backlog = Backlog()
             self.worker = Worker(self.ledger, self.storage, settings, backlog, ingest=ingest)
         except BaseException:
@@ -116,9 +116,8 @@ class DeferredDelete:
             self._note_headers_missing(True)
         self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
 
-    def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
+    def _rebuild_headers(self, header_copies: HeaderCopies, within_s: float) -> None:
         known_missing = self.ledger.power_loss.headers_missing
-        within_s = math.inf if known_missing else headers.window_s()
         compared, rebuilt, hopeless, unwritten = headers.rebuild(self.storage, header_copies(), within_s)
         self._headers_in_doubt = hopeless + unwritten > 0
         if known_missing or unwritten:
