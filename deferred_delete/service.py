@@ -39,6 +39,9 @@ class DeferredDelete:
         live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
         header_copies: The same index, after any crash; see headers.py. Without it header copies are not rebuilt.
 
+    Attributes:
+        headers_left_out: Whether the start left header copies neither written nor held in memory: the disk took none, and they were too many.
+
     Raises:
         StorageError: The storage folder can not be made.
         LedgerError: The ledger was refused or can not be opened.
@@ -57,6 +60,7 @@ class DeferredDelete:
         self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
         self._headers_in_doubt = False
+        self.headers_left_out = False
         ingest = IngestWatch()
         self.storage = WriteBehindStorage(
             storage_root, sync=sync, busy=lambda: ingest.busy, refused=self._note_headers_missing
@@ -120,6 +124,7 @@ class DeferredDelete:
         known_missing = self.ledger.power_loss.headers_missing
         compared, rebuilt, hopeless, unwritten = headers.rebuild(self.storage, header_copies(), within_s)
         self._headers_in_doubt = hopeless + unwritten > 0
+        self.headers_left_out = unwritten > self.storage.unwritten
         if known_missing or unwritten:
             self._note_headers_missing(unwritten > 0)
         if rebuilt or hopeless or unwritten:
@@ -133,6 +138,7 @@ class DeferredDelete:
             )
 
     def _note_headers_missing(self, missing: bool) -> None:
+        missing = missing or self.headers_left_out  # those are written by the next start alone
         with contextlib.suppress(LedgerError):  # a full disk, as a rule; a stop leaves the ledger unclean all the same
             self.ledger.power_loss.note_headers_missing(missing=missing)
 

@@ -206,24 +206,26 @@ class RunningOrthanc:
     def __init__(self, storage: WriteBehindStorage, ledger: Ledger, names: Iterator[str]) -> None:
         self.storage = storage
         self.asked_again: Callable[[], None] = lambda: None
-        self._attachments: dict[str, tuple[str, int]] = {}
+        self._attachments: dict[str, dict[str, str]] = {}
         self._asked: set[str] = set()
         self._names = names
-        self._audit = OnlineAudit(storage, ledger, OrthancClient(self._send))
+        self._ledger = ledger
 
-    def store(self) -> str:
-        """Stores an image; returns the UUID of its header copy."""
+    def store(self, *, expanded_by: int = 0) -> tuple[str, str]:
+        """Stores an image; returns its UUID and that of its header copy. Both were so many bytes longer before Orthanc compressed them."""
         image, header = next(self._names), next(self._names)
         self.storage.create(image, IMAGE)
         self.storage.create_later(header, HEADER)
-        for name, content in ((image, IMAGE), (header, HEADER)):
-            self._attachments[f"/instances/{image}/attachments/{name}/info"] = (name, len(content))
-        return header
+        for kind, name, content in (("dicom", image, IMAGE), ("dicom-until-pixel-data", header, HEADER)):
+            sizes = {"CompressedSize": str(len(content)), "UncompressedSize": str(len(content) + expanded_by)}
+            self._attachments[f"/instances/{image}/attachments/{kind}/info"] = {"Uuid": name} | sizes
+        return image, header
 
-    def audit(self) -> Report:
-        assert self._audit.start()
-        assert self._audit.join(30.0)
-        state = self._audit.state()
+    def audit(self, *, headers_left_out: bool = False) -> Report:
+        audit = OnlineAudit(self.storage, self._ledger, OrthancClient(self._send), headers_left_out=headers_left_out)
+        assert audit.start()
+        assert audit.join(30.0)
+        state = audit.state()
         assert state.report is not None, state
         return state.report
 
@@ -232,8 +234,7 @@ class RunningOrthanc:
             if path in self._asked:
                 self.asked_again()
             self._asked.add(path)
-            name, size_bytes = self._attachments[path]
-            return Answer({"Uuid": name, "CompressedSize": str(size_bytes)})
+            return Answer(self._attachments[path])
         infos = [each for each in self._attachments if each.startswith(f"{path}/")]
         if path.startswith("/instances/"):
             return Answer([each.split("/")[-2] for each in infos])
@@ -255,10 +256,15 @@ def orthanc(tmp_path: Path, ingest: Ingest, ledger: Ledger, uuids: Uuids) -> Ite
     storage.stop(5.0)
 
 
-def test_copies_in_memory_are_counted_and_a_lost_one_is_found(orthanc: RunningOrthanc, ingest: Ingest) -> None:
-    lost = orthanc.store()
+def pause(orthanc: RunningOrthanc, ingest: Ingest) -> None:
+    """Until all copies are written."""
     ingest.busy = False
     wait_for(lambda: orthanc.storage.unwritten == 0)
+
+
+def test_copies_in_memory_are_counted_and_a_lost_one_is_found(orthanc: RunningOrthanc, ingest: Ingest) -> None:
+    _, lost = orthanc.store()
+    pause(orthanc, ingest)
     ingest.busy = True
     orthanc.storage.path_of(lost).unlink()
     orthanc.store()
@@ -271,12 +277,8 @@ def test_copies_in_memory_are_counted_and_a_lost_one_is_found(orthanc: RunningOr
 def test_a_copy_that_was_written_since_the_folder_was_read_is_no_finding(
     orthanc: RunningOrthanc, ingest: Ingest
 ) -> None:
-    def pause() -> None:
-        ingest.busy = False
-        wait_for(lambda: orthanc.storage.unwritten == 0)
-
     orthanc.store()
-    orthanc.asked_again = pause
+    orthanc.asked_again = lambda: pause(orthanc, ingest)
     report = orthanc.audit()
     assert (told(report), report.header_copies_in_memory) == (set(), 0)
 
@@ -303,3 +305,19 @@ def test_a_copy_that_is_just_being_written_is_in_memory_still(
     finally:
         go_on.set()
     assert (told(report), report.files, report.header_copies_in_memory) == (set(), 2, 1)
+
+
+@pytest.mark.parametrize("left_out", [True, False])
+def test_what_the_start_left_out_is_made_again_by_the_next_one(
+    orthanc: RunningOrthanc, ingest: Ingest, left_out: bool
+) -> None:
+    _, gone = orthanc.store()
+    image, with_its_image = orthanc.store()
+    _, compressed = orthanc.store(expanded_by=100)
+    pause(orthanc, ingest)
+    for name in (gone, image, with_its_image, compressed):
+        orthanc.storage.path_of(name).unlink()
+    report = orthanc.audit(headers_left_out=left_out)
+    lost = missing(image, with_its_image, compressed)
+    assert told(report) == (lost if left_out else lost | missing(gone))
+    assert report.header_copies_to_rebuild == left_out
