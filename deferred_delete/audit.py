@@ -38,7 +38,10 @@ class OnDisk(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """What the index knows of a file: the bytes it has on disk, and where to ask for more: Orthanc's REST API, or the row of the index."""
+    """What the index knows of a file: the bytes it has on disk, and where to ask for more.
+
+    That is a ``uri`` of Orthanc's REST API while it runs, and a ``row`` of its index while it is stopped.
+    """
 
     attachment_uuid: str
     size_bytes: int
@@ -71,7 +74,8 @@ class Verdict(enum.Enum):
 class Report(msgspec.Struct, kw_only=True):
     """What an audit found; `findings` are the first of them, the counts are of all.
 
-    Header copies whose file is missing or torn are no findings while Orthanc holds them in memory, or if its next start makes them again.
+    Header copies whose file is missing or torn are no findings while Orthanc holds them in memory, or if its next
+    start makes them again.
     """
 
     files: int = 0

@@ -1,4 +1,7 @@
-"""Foretells which missing header copies Orthanc's next start makes again: it goes by the rules of that start's own search, see headers.py."""
+"""Foretells which missing header copies Orthanc's next start makes again.
+
+It goes by the rules of that start's own search, see headers.py.
+"""
 
 import functools
 import math
@@ -35,7 +38,10 @@ class NextStart:
 
     @functools.cached_property
     def _oldest_row(self) -> int | None:
-        """The last row that the search compares; None if there is no search. No set of copies: memory stays the same however many are missing."""
+        """The last row that the search compares; None if there is no search.
+
+        No set of copies is kept: memory stays the same however many are missing.
+        """
         if self._within_s is None:
             return None
         if math.isinf(self._within_s):

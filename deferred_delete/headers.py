@@ -28,8 +28,9 @@ _SHORTEST_WINDOW_S: Final = 120.0
 # So many copies in a row from before the window end the search: clocks jump, and stores overtake one another.
 _OLD_IN_A_ROW: Final = 256
 
-# What Orthanc's index knows of header copies (type 3) of images (type 1), both uncompressed. Table of its schema version 6, the only one since 2013;
-# the table's own rowid ascends with time. Where there are none, as in an archive of native Orthanc's, the search ends after so many rows.
+# What Orthanc's index knows of header copies (type 3) of images (type 1), both uncompressed. Table of its schema
+# version 6, the only one since 2013; the table's own rowid ascends with time. Where there are none, as in an archive of
+# native Orthanc's, the search ends after so many rows.
 _INDEXED: Final = """
 SELECT header.uuid, dicom.uuid, header.uncompressedSize, header.rowid
 FROM AttachedFiles AS header JOIN AttachedFiles AS dicom ON dicom.id = header.id AND dicom.fileType = 1
@@ -41,7 +42,10 @@ INDEXED_AT_ROW: Final = _INDEXED + "AND header.rowid = ?"
 
 
 class HeaderCopy(NamedTuple):
-    """A header copy that Orthanc's index knows, and the image whose first ``size_bytes`` it has to be; newer ones have a higher ``row``."""
+    """A header copy that Orthanc's index knows, and the image whose first ``size_bytes`` it has to be.
+
+    Newer ones have a higher ``row``.
+    """
 
     header_uuid: str
     dicom_uuid: str
@@ -72,7 +76,9 @@ def window_s() -> float:
 
 
 def how_far_back_s(*, unclean: bool, known_missing: bool) -> float | None:
-    """How far back a start has to look for torn and missing copies, in seconds before the newest image; None: not at all.
+    """How far back a start has to look for torn and missing copies, in seconds before the newest image.
+
+    None: not at all.
 
     Args:
         unclean: The ledger was not closed properly, or the machine was started since.

@@ -19,7 +19,10 @@ SUSPECT_WINDOW_MS: Final = 120_000
 
 
 def ended_badly(clean: str, its_boot_id: str) -> bool:
-    """Whether the run that left these facts may have left files unwritten: it did not close the ledger, or the machine was started since."""
+    """Whether the run that left these facts may have left files unwritten.
+
+    It did not close the ledger, or the machine was started since.
+    """
     return clean == "0" or its_boot_id != boot_id()
 
 

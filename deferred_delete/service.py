@@ -40,7 +40,8 @@ class DeferredDelete:
         header_copies: The same index, after any crash; see headers.py. Without it header copies are not rebuilt.
 
     Attributes:
-        headers_left_out: Whether the start left header copies neither written nor held in memory: the disk took none, and they were too many.
+        headers_left_out: Whether the start left header copies neither written nor held in memory: the disk took none,
+            and they were too many.
 
     Raises:
         StorageError: The storage folder can not be made.

@@ -107,7 +107,7 @@ def test_after_a_kill_only_what_the_next_start_cannot_make_again_is_missing(
         own = str(server.json("GET", f"/studies/{study_of(server, with_attachment)}/attachments/1024/info")["Uuid"])
         copies = {each: attachment_of(server, each, HEADER) for each in [*unwritten, without_image]}
         image = attachment_of(server, without_image, "dicom")
-    # Killed, with the copies in memory that ingest's pause left there. A slow machine may have written some: these are as if it had not.
+    # Killed, with copies in memory. A machine may have written some of them by then: these are as if it had not.
     for instance in [*unwritten[:5], without_image]:
         file_of(server, copies[instance]).unlink(missing_ok=True)
     assert header_copies_without_a_file(server) >= 6
@@ -131,7 +131,7 @@ def test_after_a_kill_only_what_the_next_start_cannot_make_again_is_missing(
 def test_a_header_copy_that_nobody_makes_again_is_missing(
     make_server: ServerFactory, small_study: list[Path], compression: bool
 ) -> None:
-    """After a proper stop nobody looks for it, and one that Orthanc has compressed is no copy of its image's first bytes."""
+    """After a proper stop nobody looks for it; one that Orthanc has compressed is no copy of its image's beginning."""
     server = make_server({"DeferredDelete": {}, "StorageCompression": compression})
     server.graceful = not compression
     with server:

@@ -21,7 +21,8 @@ LONG_AGO = 1_600_000_000
 # Orthanc's own, as far as it matters here.
 ATTACHED_FILES = """
 CREATE TABLE AttachedFiles (
-    id INTEGER, fileType INTEGER, uuid TEXT, compressedSize INTEGER, uncompressedSize INTEGER, compressionType INTEGER, PRIMARY KEY (id, fileType)
+    id INTEGER, fileType INTEGER, uuid TEXT, compressedSize INTEGER, uncompressedSize INTEGER, compressionType INTEGER,
+    PRIMARY KEY (id, fileType)
 )
 """
 

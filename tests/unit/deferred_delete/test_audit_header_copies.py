@@ -1,4 +1,4 @@
-"""The audit and header copies: only what Orthanc neither holds in memory nor makes again at its next start is a finding."""
+"""The audit and header copies: only what Orthanc neither holds in memory nor makes again at its next start is found."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from deferred_delete.audit import Report, Walk, compare
 from deferred_delete.audit_next_start import NextStart
 from deferred_delete.audit_online import OnlineAudit
 from deferred_delete.audit_sources import stopped_index, stopped_ledger
-from deferred_delete.headers import HEADER_TYPE
+from deferred_delete.headers import HEADER_TYPE, INDEXED_AT_ROW
 from deferred_delete.layout import write_all
 from deferred_delete.orthanc_client import OrthancClient
 from deferred_delete.storage import FileStorage
@@ -190,6 +190,15 @@ def test_the_command_counts_them_and_says_that_everything_fits(archive: Archive,
     assert "header copies to rebuild" in run("audit", archive.storage.root).stdout
 
 
+def test_a_copy_is_looked_up_by_its_row(archive: Archive) -> None:
+    """The same work with ten million rows as with ten."""
+    archive.store(100)
+    with changed(archive.storage.root / "index") as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {INDEXED_AT_ROW}", (50,))]
+    assert any("SEARCH header USING INTEGER PRIMARY KEY (rowid=?)" in step for step in plan), plan
+    assert any("SEARCH dicom USING INDEX" in step for step in plan), plan
+
+
 # While Orthanc runs.
 
 
@@ -201,7 +210,10 @@ class Answer:
 
 
 class RunningOrthanc:
-    """One series; answers as Orthanc's REST API. `asked_again` is called before an attachment is told of for the second time."""
+    """One series, told of as by Orthanc's REST API.
+
+    `asked_again` is called before an attachment is told of for the second time.
+    """
 
     def __init__(self, storage: WriteBehindStorage, ledger: Ledger, names: Iterator[str]) -> None:
         self.storage = storage
@@ -212,7 +224,10 @@ class RunningOrthanc:
         self._ledger = ledger
 
     def store(self, *, expanded_by: int = 0) -> tuple[str, str]:
-        """Stores an image; returns its UUID and that of its header copy. Both were so many bytes longer before Orthanc compressed them."""
+        """Stores an image; returns its UUID and that of its header copy.
+
+        Both were so many bytes longer before Orthanc compressed them.
+        """
         image, header = next(self._names), next(self._names)
         self.storage.create(image, IMAGE)
         self.storage.create_later(header, HEADER)
