@@ -14,7 +14,7 @@ from .errors import (
     StorageError,
     TakeoverError,
 )
-from .headers import HeaderCopy
+from .headers import INDEXED_NEWEST_FIRST, HeaderCopy
 from .ledger import Ledger
 from .likeness import same_image
 from .service import LEDGER_NAME, DeferredDelete
@@ -26,6 +26,7 @@ from .tally import Outcome, Status
 from .worker import Worker
 
 __all__ = [
+    "INDEXED_NEWEST_FIRST",
     "LEDGER_NAME",
     "DeferredDelete",
     "DeferredDeleteError",

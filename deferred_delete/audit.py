@@ -4,6 +4,7 @@ Two sorted streams are merged, so that memory stays the same with ten files and 
 attachments in order of their UUID. Nothing is changed here.
 """
 
+import enum
 import os
 import re
 import stat
@@ -37,11 +38,15 @@ class OnDisk(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """What the index knows of a file: the bytes it has on disk, and where Orthanc's REST API tells of it ("" if unknown)."""
+    """What the index knows of a file: the bytes it has on disk, and where to ask for more.
+
+    That is a ``uri`` of Orthanc's REST API while it runs, and a ``row`` of its index while it is stopped.
+    """
 
     attachment_uuid: str
     size_bytes: int
     uri: str = ""
+    row: int = 0
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,14 +62,29 @@ class Finding(msgspec.Struct, frozen=True):
     index_bytes: int | None
 
 
+class Verdict(enum.Enum):
+    """What a second look says of a finding."""
+
+    FINDING = enum.auto()
+    FITS = enum.auto()  # the world has gone on
+    IN_MEMORY = enum.auto()  # a header copy that Orthanc holds, and writes in a moment
+    TO_REBUILD = enum.auto()  # a header copy that Orthanc's next start makes again
+
+
 class Report(msgspec.Struct, kw_only=True):
-    """What an audit found; `findings` are the first of them, the counts are of all."""
+    """What an audit found; `findings` are the first of them, the counts are of all.
+
+    Header copies whose file is missing or torn are no findings while Orthanc holds them in memory, or if its next
+    start makes them again.
+    """
 
     files: int = 0
     attachments: int = 0
     waiting_files: int = 0
     young_files: int = 0
     foreign_entries: int = 0
+    header_copies_in_memory: int = 0
+    header_copies_to_rebuild: int = 0
     orphans: int = 0
     orphan_bytes: int = 0
     missing: int = 0
@@ -151,7 +171,7 @@ def compare(
     known: Iterable[Attachment],
     *,
     waits: Callable[[str], bool],
-    confirm: Callable[[Finding, Attachment | None], bool] = lambda _finding, _attachment: True,
+    look_again: Callable[[Finding, Attachment | None], Verdict] = lambda _finding, _attachment: Verdict.FINDING,
     found: Callable[[Finding], None] = lambda _: None,
     alive_may_wait: bool = False,
     young_s: float = YOUNG_S,
@@ -163,7 +183,7 @@ def compare(
         walk: The files.
         known: The attachments of Orthanc's index, in order of their UUID.
         waits: Whether the ledger has a pending deletion of an attachment.
-        confirm: Looks a second time, before a finding is reported: the world may have gone on.
+        look_again: Looks a second time, before a finding is reported.
         found: Handed each finding.
         alive_may_wait: Do not report attachments that both index and ledger know: Orthanc runs, and may have removed them since.
         young_s: A file changed within so many seconds before the audit began, or during it, is no orphan.
@@ -178,7 +198,10 @@ def compare(
     def tell(kind: str, disk: OnDisk | None, attachment: Attachment | None) -> bool:
         uuid = disk.attachment_uuid if disk else attachment.attachment_uuid if attachment else ""
         finding = Finding(kind, uuid, disk.size_bytes if disk else None, attachment.size_bytes if attachment else None)
-        if not confirm(finding, attachment):
+        verdict = look_again(finding, attachment)
+        report.header_copies_in_memory += verdict is Verdict.IN_MEMORY
+        report.header_copies_to_rebuild += verdict is Verdict.TO_REBUILD
+        if verdict is not Verdict.FINDING:
             return False
         if len(report.findings) < MOST_HELD:
             report.findings.append(finding)

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .audit import YOUNG_S, AuditError, Finding, Report, Walk, compare
-from .audit_sources import index_attachments, ledger_lookup
+from .audit_next_start import NextStart
+from .audit_sources import stopped_index, stopped_ledger
 from .quarantine import Quarantine, bring_back
 from .service import LEDGER_NAME
 
@@ -53,8 +54,9 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.ledger is not None and not ledger.is_file():
         raise AuditError(f"there is no ledger {ledger}: expected a file such as {LEDGER_NAME}")
     with contextlib.ExitStack() as stack:
-        waits = stack.enter_context(ledger_lookup(ledger if ledger.is_file() else None))
-        known = stack.enter_context(index_attachments(parsed.index or parsed.storage / "index"))
+        pending = stack.enter_context(stopped_ledger(ledger if ledger.is_file() else None))
+        index = stack.enter_context(stopped_index(parsed.index or parsed.storage / "index"))
+        next_start = NextStart(parsed.storage, index, pending.headers_within_s())
         quarantine = stack.enter_context(Quarantine(parsed.storage, parsed.quarantine)) if parsed.quarantine else None
         walk = Walk(parsed.storage, stack.enter_context(_progress()))
 
@@ -63,7 +65,14 @@ def run(parsed: argparse.Namespace) -> int:
                 quarantine.take(finding)
             _print(finding, as_json=parsed.json)
 
-        report = compare(walk, known, waits=waits, found=found, young_s=parsed.young)
+        report = compare(
+            walk,
+            index.attachments(),
+            waits=pending.waits,
+            look_again=next_start.look_again,
+            found=found,
+            young_s=parsed.young,
+        )
     _summarise(out, report, quarantine, as_json=parsed.json)
     return 0 if report.clean else 1
 

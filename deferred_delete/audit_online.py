@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-from .audit import Attachment, AuditError, Finding, Report, Walk, compare
-from .errors import DeferredDeleteError
+from .audit import Attachment, AuditError, Finding, Report, Verdict, Walk, compare
+from .errors import DeferredDeleteError, StorageError
+from .headers import HeaderCopy, made_from_image
 from .ledger import Ledger
 from .orthanc_client import OrthancClient, OrthancRequestError
 from .storage import FileStorage
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 _TRIES: Final = 5
 _PARENTS: Final = ("patients", "studies", "series")
 _SPOOL_CACHE_KIB: Final = 32 * 1024
+# As Orthanc's REST API calls content types 3 and 1.
+_HEADER_COPY: Final = "/attachments/dicom-until-pixel-data/"
+_IMAGE: Final = "/attachments/dicom/"
 
 
 class AuditState(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +55,16 @@ class OnlineAudit:
         storage: The files.
         ledger: What waits.
         orthanc: Whom to ask for attachments.
+        headers_left_out: Whether the start left header copies for the next one, which then compares all that there are.
     """
 
-    def __init__(self, storage: FileStorage, ledger: Ledger, orthanc: OrthancClient) -> None:
+    def __init__(
+        self, storage: FileStorage, ledger: Ledger, orthanc: OrthancClient, *, headers_left_out: bool = False
+    ) -> None:
         self._storage = storage
         self._ledger = ledger
         self._orthanc = orthanc
+        self._headers_left_out = headers_left_out
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -112,14 +120,15 @@ class OnlineAudit:
             spool.execute(f"PRAGMA cache_size = -{_SPOOL_CACHE_KIB}")
             spool.execute("PRAGMA temp_store = FILE")
             spool.execute("CREATE TABLE known (uuid TEXT, size_bytes INTEGER, uri TEXT)")
-            spool.executemany("INSERT INTO known VALUES (?, ?, ?)", self._attachments())
+            known = ((each.attachment_uuid, each.size_bytes, each.uri) for each in self._attachments())
+            spool.executemany("INSERT INTO known VALUES (?, ?, ?)", known)
             self._now(phase="reading the storage", progress=0.0)
             rows = spool.execute("SELECT uuid, size_bytes, uri FROM known ORDER BY uuid")
             return compare(
                 Walk(self._storage.root, self._walked),
                 (Attachment(*row) for row in rows),
                 waits=self._ledger.restores.waits,
-                confirm=self._still_so,
+                look_again=self._look_again,
                 alive_may_wait=True,
             )
 
@@ -162,12 +171,28 @@ class OnlineAudit:
             return answer.json() if answer.found else None
         return None
 
-    def _still_so(self, finding: Finding, attachment: Attachment | None) -> bool:
-        """The second look: the index first, then the file; an orphan's ledger was asked before its file."""
+    def _look_again(self, finding: Finding, attachment: Attachment | None) -> Verdict:
+        """The index first, then memory, then the file; an orphan's ledger was asked before its file."""
         uuid = finding.attachment_uuid
         if attachment is None:
-            return self._storage.size(uuid) == finding.disk_bytes and not self._ledger.restores.waits(uuid)
+            stays = self._storage.size(uuid) == finding.disk_bytes and not self._ledger.restores.waits(uuid)
+            return Verdict.FINDING if stays else Verdict.FITS
         known = self._ask(attachment.uri)
         if known is None or known["Uuid"] != uuid:
+            return Verdict.FITS
+        held = self._storage.holds(uuid)  # asked first: what is let go meanwhile is on the disk by then
+        if self._storage.size(uuid) == int(known["CompressedSize"]):
+            return Verdict.IN_MEMORY if held else Verdict.FITS
+        made_again = self._headers_left_out and self._can_be_made(known, attachment.uri)
+        return Verdict.TO_REBUILD if made_again else Verdict.FINDING
+
+    def _can_be_made(self, known: dict[str, Any], uri: str) -> bool:
+        """Whether an attachment is a header copy that can be made from its image; Orthanc has compressed neither."""
+        image = self._ask(uri.replace(_HEADER_COPY, _IMAGE)) if _HEADER_COPY in uri else None
+        if image is None or any(each["CompressedSize"] != each["UncompressedSize"] for each in (known, image)):
             return False
-        return self._storage.size(uuid) != int(known["CompressedSize"])
+        try:
+            made_from_image(self._storage, HeaderCopy(known["Uuid"], image["Uuid"], int(known["UncompressedSize"])))
+        except StorageError:
+            return False
+        return True

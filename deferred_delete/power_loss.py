@@ -18,6 +18,14 @@ from .ownership import boot_id
 SUSPECT_WINDOW_MS: Final = 120_000
 
 
+def ended_badly(clean: str, its_boot_id: str) -> bool:
+    """Whether the run that left these facts may have left files unwritten.
+
+    It did not close the ledger, or the machine was started since.
+    """
+    return clean == "0" or its_boot_id != boot_id()
+
+
 class PowerLoss:
     """Keeps the doubt, in the ledger itself.
 
@@ -40,7 +48,7 @@ class PowerLoss:
         A second power cut before ``trust`` widens the doubt.
         """
         before, here = self._fact("boot_id"), boot_id()
-        self.unclean = self._fact("clean") == "0" or before != here
+        self.unclean = ended_badly(self._fact("clean"), before)
         went_down = self._fact("clean") == "0" and before != here
         since_ms, until_id = self._range()
         if went_down and newest_id:

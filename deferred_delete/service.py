@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -40,6 +39,10 @@ class DeferredDelete:
         live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
         header_copies: The same index, after any crash; see headers.py. Without it header copies are not rebuilt.
 
+    Attributes:
+        headers_left_out: Whether the start left header copies neither written nor held in memory: the disk took none,
+            and they were too many.
+
     Raises:
         StorageError: The storage folder can not be made.
         LedgerError: The ledger was refused or can not be opened.
@@ -58,6 +61,7 @@ class DeferredDelete:
         self._sync_headers = settings.sync_headers
         self._grace_ms = settings.grace_ms
         self._headers_in_doubt = False
+        self.headers_left_out = False
         ingest = IngestWatch()
         self.storage = WriteBehindStorage(
             storage_root, sync=sync, busy=lambda: ingest.busy, refused=self._note_headers_missing
@@ -71,8 +75,9 @@ class DeferredDelete:
             if self.ledger.power_loss.suspected:
                 self._settle_doubt(live_ones)
             doubt = self.ledger.power_loss
-            if (doubt.unclean or doubt.headers_missing) and header_copies is not None:
-                self._rebuild_headers(header_copies)
+            within_s = headers.how_far_back_s(unclean=doubt.unclean, known_missing=doubt.headers_missing)
+            if within_s is not None and header_copies is not None:
+                self._rebuild_headers(header_copies, within_s)
             backlog = Backlog()
             self.worker = Worker(self.ledger, self.storage, settings, backlog, ingest=ingest)
         except BaseException:
@@ -116,11 +121,11 @@ class DeferredDelete:
             self._note_headers_missing(True)
         self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
 
-    def _rebuild_headers(self, header_copies: HeaderCopies) -> None:
+    def _rebuild_headers(self, header_copies: HeaderCopies, within_s: float) -> None:
         known_missing = self.ledger.power_loss.headers_missing
-        within_s = math.inf if known_missing else headers.window_s()
         compared, rebuilt, hopeless, unwritten = headers.rebuild(self.storage, header_copies(), within_s)
         self._headers_in_doubt = hopeless + unwritten > 0
+        self.headers_left_out = unwritten > self.storage.unwritten
         if known_missing or unwritten:
             self._note_headers_missing(unwritten > 0)
         if rebuilt or hopeless or unwritten:
@@ -134,6 +139,7 @@ class DeferredDelete:
             )
 
     def _note_headers_missing(self, missing: bool) -> None:
+        missing = missing or self.headers_left_out  # those are written by the next start alone
         with contextlib.suppress(LedgerError):  # a full disk, as a rule; a stop leaves the ledger unclean all the same
             self.ledger.power_loss.note_headers_missing(missing=missing)
 

@@ -141,6 +141,10 @@ class FileStorage:
         """Files that are in memory only: none here."""
         return 0
 
+    def holds(self, _attachment_uuid: str) -> bool:
+        """Whether a file is in memory only: none is here."""
+        return False
+
     @property
     def has_root(self) -> bool:
         """Whether the storage folder is there at all."""

@@ -28,7 +28,12 @@ class StudyService:
         self._background = Background("deferred-delete-studies")
         self._orthanc = OrthancClient(send)
         self._same_image = same_image
-        self._audit = OnlineAudit(deferred_delete.storage, deferred_delete.ledger, self._orthanc)
+        self._audit = OnlineAudit(
+            deferred_delete.storage,
+            deferred_delete.ledger,
+            self._orthanc,
+            headers_left_out=deferred_delete.headers_left_out,
+        )
 
     def start(self) -> None:
         """Goes on where the last process was. To be called before the worker starts, and when Orthanc answers requests."""

@@ -90,6 +90,11 @@ class WriteBehindStorage(FileStorage):
         """Files that are in memory only."""
         return len(self._held)
 
+    def holds(self, attachment_uuid: str) -> bool:
+        """Whether a file is in memory only."""
+        with self._changed:  # a copy that the disk refused is taken out and put in again
+            return attachment_uuid in self._held
+
     def start(self) -> None:
         """From now on `create_later` holds files back. Harmless when it does already."""
         with self._changed:

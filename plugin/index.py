@@ -9,19 +9,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from deferred_delete import HeaderCopy
+from deferred_delete import INDEXED_NEWEST_FIRST, HeaderCopy
 
 # Table of Orthanc's index, schema version 6 (the only one since 2013); uuid has no index, so each question reads the table once.
 _KNOWN = "SELECT uuid FROM AttachedFiles WHERE uuid IN (SELECT value FROM json_each(?))"
-# Header copies (type 3) of images (type 1), both uncompressed, newest first: the table's own rowid ascends with time. Where there is none, as in an
-# archive of native Orthanc's, the search ends after so many rows.
-_HEADERS = """
-SELECT header.uuid, dicom.uuid, header.uncompressedSize
-FROM AttachedFiles AS header JOIN AttachedFiles AS dicom ON dicom.id = header.id AND dicom.fileType = 1
-WHERE header.fileType = 3 AND header.compressionType = 1 AND dicom.compressionType = 1
-AND header.rowid > (SELECT max(rowid) FROM AttachedFiles) - 1000000
-ORDER BY header.rowid DESC
-"""
 _BUSY_TIMEOUT_S = 5.0
 
 
@@ -59,7 +50,7 @@ def header_copies(path: Path) -> Callable[[], Iterator[HeaderCopy]] | None:
 
     def listed() -> Iterator[HeaderCopy]:
         with _opened(path) as connection:
-            for row in connection.execute(_HEADERS):
+            for row in connection.execute(INDEXED_NEWEST_FIRST):
                 yield HeaderCopy(*row)
 
     return listed if path.is_file() else None

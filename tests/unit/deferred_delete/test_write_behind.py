@@ -529,3 +529,27 @@ def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
     disk.full = False
     wait_for(lambda: not archive.service.ledger.power_loss.headers_missing)
     assert archive.service.storage.unwritten == 0
+
+
+def test_copies_beyond_what_memory_takes_are_remembered_though_the_others_are_written(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.write_behind._MOST_FILES", 1)
+    left_out = archive.store(with_header=False, age_s=7200)
+    held = archive.store(with_header=False, age_s=7200)
+    archive.kill()
+    disk = Disk(monkeypatch)
+    archive.restart()
+    assert archive.service.headers_left_out
+    disk.full = False
+    archive.service.storage.start()
+    wait_for(lambda: archive.service.storage.path_of(held).exists())
+    for number in range(600):
+        archive.store(age_s=3600 if number < 300 else 0)
+    archive.service.close()
+    assert not archive.service.storage.path_of(left_out).exists()
+    archive.restart()
+    assert archive.service.storage.path_of(left_out).read_bytes() == HEADER
+    assert not archive.service.headers_left_out
+    assert not archive.service.ledger.power_loss.headers_missing
