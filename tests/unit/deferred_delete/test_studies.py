@@ -12,7 +12,7 @@ import pytest
 from deferred_delete import Ledger, schema
 from deferred_delete.header import Header
 from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
-from deferred_delete.restorer import Restorer
+from deferred_delete.restore_book import Verdict
 from deferred_delete.study_deleter import StudyDeleter, is_orthanc_id
 from deferred_delete.yielding import Yielding
 
@@ -202,12 +202,15 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
     remember(ledger, attachments)
     ledger.restores.request("1.2")
     (restore,) = ledger.restores.under_way()
-    ledger.restores.hold(restore)
-    assert ledger.restores.files_held() == 5, "what the worker has in hand is the worker's"
+    assert not ledger.restores.hold(restore), "the worker may yet give back what it has in hand"
+    assert ledger.restores.files_held() == 5
+    assert ledger.restores.gathering
     assert ledger.claim(10, ledger.clock.now_ms()) == []
     for attachment in attachments:
         ledger.enqueue(attachment, 1)
     assert ledger.counts().total == 1
+    ledger.complete([claimed.pending_id])
+    assert ledger.restores.hold(restore)
     ledger.close()
 
     with Ledger(ledger.path) as again:
@@ -215,12 +218,12 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
         assert (restore.state, restore.instances_gone) == ("importing", 1)
         again.enqueue("0000000a-0000-4000-8000-000000000000", 3)
         for wanted in again.restores.to_import(restore, 10):
-            again.restores.note(wanted, "restored" if wanted.sop_instance_uid != "1.3.5" else "refused", "why")
+            verdict = Verdict("restored") if wanted.sop_instance_uid != "1.3.5" else Verdict("refused", "why")
+            again.restores.note(restore, wanted, verdict)
         assert again.restores.end(restore) == "incomplete"
         assert again.restores.files_held() == 1
         claims = again.claim(10, again.clock.now_ms() + 1)
-        assert {claim.attachment_uuid for claim in claims} == {*attachments[:5], "0000000a-0000-4000-8000-000000000000"}
-        assert claimed.pending_id in {claim.pending_id for claim in claims}, "given back at open"
+        assert {claim.attachment_uuid for claim in claims} == {*attachments[1:5], "0000000a-0000-4000-8000-000000000000"}
         assert again.restores.release("1.2") == 1
         assert [claim.attachment_uuid for claim in again.claim(10, again.clock.now_ms() + 1)] == attachments[5:]
 
@@ -234,7 +237,7 @@ def test_what_an_incomplete_restore_holds_is_tried_by_the_next(ledger: Ledger, u
         (restore,) = ledger.restores.under_way()
         ledger.restores.hold(restore)
         (wanted,) = ledger.restores.to_import(restore, 10)
-        ledger.restores.note(wanted, outcome)
+        ledger.restores.note(restore, wanted, Verdict(outcome))
         ledger.restores.end(restore)
     assert ledger.restores.files_held() == 0
     assert [each.state for each in ledger.restores.progress()] == ["done", "incomplete"]
@@ -277,31 +280,3 @@ def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: L
         assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
         assert again.restores.forget_gone() is False
         assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
-
-
-def test_gathering_withholds_the_worker_and_waits_for_what_is_claimed(ledger: Ledger, storage, uuids: Uuids) -> None:
-    attachments = uuids(2)
-    for attachment in attachments:
-        ledger.enqueue(attachment, 1)
-    (claim,) = ledger.claim(1, ledger.clock.now_ms())
-    withheld: list[bool] = []
-    restorer = Restorer(
-        ledger,
-        storage,
-        OrthancClient(FakeOrthanc(0)),
-        same_image=lambda *_: False,
-        withhold=withheld.append,
-        given_back=lambda: None,
-        stopped=lambda: False,
-    )
-    ledger.restores.request("1.2")
-    for _ in range(5):
-        restorer.step()
-    assert ledger.restores.gathering, "a batch is still in the worker's hands"
-    ledger.release([claim.pending_id])
-    restorer.step()
-    restorer.step()
-    restorer.step()
-    assert not ledger.restores.under_way()
-    assert withheld[0] is True
-    assert withheld[-1] is False
