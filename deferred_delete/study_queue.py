@@ -171,16 +171,12 @@ def _progress(deletion: ResourceDeletion, now_ms: int) -> StudyProgress:
 
 def _message(deletion: ResourceDeletion) -> str:
     of = f"{deletion.instances_done} of {deletion.instances_total} instances"
-    if deletion.state == DeletionState.QUEUED:
-        return "waits for its turn"
-    if deletion.state == DeletionState.RUNNING:
-        return f"{of} deleted"
-    if deletion.state == DeletionState.CANCELLED:
-        return f"cancelled: {of} were deleted and stay deleted; the others stay"
-    if deletion.state == DeletionState.FAILED:
-        return f"given up: {of} were deleted and stay deleted; the others stay: queue it again to go on"
-    if deletion.state == DeletionState.UNKNOWN:
-        return "Orthanc has no patient, study or series with this identifier: nothing was deleted"
-    if deletion.instances_left:
-        return f"{of} deleted; {deletion.instances_left} arrived after the start and stay"
-    return f"{of} deleted"
+    arrived = deletion.instances_left
+    return {
+        DeletionState.QUEUED: "waits for its turn",
+        DeletionState.RUNNING: f"{of} deleted",
+        DeletionState.DONE: f"{of} deleted; {arrived} arrived after the start and stay" if arrived else f"{of} deleted",
+        DeletionState.UNKNOWN: "Orthanc has no patient, study or series with this identifier: nothing was deleted",
+        DeletionState.CANCELLED: f"cancelled: {of} were deleted and stay deleted; the others stay",
+        DeletionState.FAILED: f"given up: {of} were deleted and stay deleted; the others stay: queue it again to go on",
+    }[DeletionState(deletion.state)]
