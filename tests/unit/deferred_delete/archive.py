@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,15 @@ class Archive:
 
     def close(self) -> None:
         self.ledger.close()
+
+    def copied_to(self, folder: Path) -> "Archive":
+        """The same archive a second time, as another process would find it; this one is closed."""
+        self.close()
+        shutil.copytree(self.folder, folder)
+        copy = Archive(folder)
+        copy.instances, copy._attachments, copy.clock.time_ms = dict(self.instances), self._attachments, self.clock.time_ms
+        copy.mood, copy.ill_ones = self.mood, set(self.ill_ones)
+        return copy
 
     def store(self, content: bytes) -> bool:
         """What POST /instances does; False if the instance is there already."""
