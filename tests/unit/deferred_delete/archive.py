@@ -103,7 +103,11 @@ class Archive:
         self.close()
         shutil.copytree(self.folder, folder)
         copy = Archive(folder)
-        copy.instances, copy._attachments, copy.clock.time_ms = dict(self.instances), self._attachments, self.clock.time_ms
+        copy.instances, copy._attachments, copy.clock.time_ms = (
+            dict(self.instances),
+            self._attachments,
+            self.clock.time_ms,
+        )
         copy.mood, copy.ill_ones = self.mood, set(self.ill_ones)
         return copy
 
@@ -146,7 +150,9 @@ class Archive:
         if method == "DELETE":
             return self._delete(parts[1])
         if parts[0] == "instances":
-            return Answer(200, self.storage.read(self.instances[parts[1]])) if parts[1] in self.instances else Answer(404)
+            return (
+                Answer(200, self.storage.read(self.instances[parts[1]])) if parts[1] in self.instances else Answer(404)
+            )
         if parts[0] == "studies":
             found = self.of(int(parts[1][:8], 16))
             return Answer(200, json.dumps(found).encode()) if found else Answer(404)

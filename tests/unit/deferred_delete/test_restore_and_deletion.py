@@ -51,7 +51,9 @@ def test_a_running_deletion_and_a_restore_both_end(archive: Archive) -> None:
     assert archive.of(2) == []
 
 
-def test_a_restore_begun_while_the_thread_decides_is_not_undone(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_begun_while_the_thread_decides_is_not_undone(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The thread has found that nothing is gathered, and is about to let the worker go, when a request arrives."""
     deleted_study(archive, 1, 1)
     request = threading.Thread(target=archive.service.restore, args=("1.1",))
@@ -72,7 +74,9 @@ def test_a_restore_begun_while_the_thread_decides_is_not_undone(archive: Archive
     assert archive.worker._withheld, "a file of the wanted study could be unlinked now"
 
 
-def test_a_busy_ledger_does_not_keep_the_service_from_starting(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_ledger_does_not_keep_the_service_from_starting(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writing = archive.ledger._database.write
 
     def busy(*_: object) -> int:
@@ -105,7 +109,9 @@ def test_a_full_storage_does_not_hold_up_deletions_and_the_restore_comes_to_an_e
     assert len(archive.of(1)) == 5
 
 
-def test_gathering_withholds_the_worker_and_waits_for_what_it_has_in_hand(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gathering_withholds_the_worker_and_waits_for_what_it_has_in_hand(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker claims a file of the study in the very moment before its files are held, and gives it back untouched."""
     deleted_study(archive, 1, 3)
     hold, claims = archive.ledger.restores.hold, []
@@ -203,7 +209,9 @@ def test_a_cancelled_restore_gives_its_files_back_and_can_be_asked_again(archive
     deleted_study(archive, 1, 20)
     archive.ill_ones = {f"1.1.{number}" for number in range(20) if number > 4}
     archive.service.restore("1.1")
-    assert archive.run(60, lambda: restore_state(archive) == state and (state == "gathering" or len(archive.of(1)) == 5))
+    assert archive.run(
+        60, lambda: restore_state(archive) == state and (state == "gathering" or len(archive.of(1)) == 5)
+    )
     assert archive.service.cancel_restore("1.1")
     assert not archive.service.cancel_restore("1.1")
     (cancelled,) = archive.service.restores()
@@ -231,7 +239,9 @@ def test_a_restore_that_is_cancelled_during_a_request_stops_there(archive: Archi
     assert archive.ledger.restores.files_held() == 0
 
 
-def test_a_cancel_while_files_are_being_held_gives_back_all_of_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_while_files_are_being_held_gives_back_all_of_them(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deleted_study(archive, 1, 5)
     archive.service.restore("1.1")
     archive.run(1)
@@ -251,7 +261,9 @@ def test_a_cancel_while_files_are_being_held_gives_back_all_of_them(archive: Arc
     assert archive.ledger.counts().pending == 5
 
 
-def test_a_new_request_takes_over_what_a_cancelled_restore_had_not_given_back(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_request_takes_over_what_a_cancelled_restore_had_not_given_back(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As after a kill in the middle of the cancel, or beside it."""
     deleted_study(archive, 1, 5)
     archive.mood = "full"

@@ -112,7 +112,12 @@ def version_2(version_1: Path) -> Path:
 def test_a_ledger_of_version_2_keeps_its_deletions_its_restores_and_what_they_hold(version_2: Path) -> None:
     with Ledger(version_2) as ledger:
         (deletion,) = ledger.studies.listed()
-        assert (deletion.deletion_id, deletion.orthanc_id, deletion.state, deletion.level) == (3, STUDY, "running", "study")
+        assert (deletion.deletion_id, deletion.orthanc_id, deletion.state, deletion.level) == (
+            3,
+            STUDY,
+            "running",
+            "study",
+        )
         assert (deletion.attempts, deletion.last_error, deletion.instances_done) == (4, "busy", 1)
         importing, incomplete = ledger.restores.progress()
         assert (importing.state, importing.files_held) == ("importing", 1)
@@ -320,7 +325,10 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
         assert again.restores.end(restore) == "incomplete"
         assert again.restores.files_held() == 1
         claims = again.claim(10, again.clock.now_ms() + 1)
-        assert {claim.attachment_uuid for claim in claims} == {*attachments[1:5], "0000000a-0000-4000-8000-000000000000"}
+        assert {claim.attachment_uuid for claim in claims} == {
+            *attachments[1:5],
+            "0000000a-0000-4000-8000-000000000000",
+        }
         assert again.restores.release("1.2") == 1
         assert [claim.attachment_uuid for claim in again.claim(10, again.clock.now_ms() + 1)] == attachments[5:]
 
