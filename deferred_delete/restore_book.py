@@ -77,7 +77,7 @@ class Wanted(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a held file: the outcome, why it is not back, and what Orthanc calls the instance that it made of it."""
+    """What became of a held file: the outcome, why it is not back, and Orthanc's identifier of what is back."""
 
     outcome: str
     detail: str | None = None
@@ -195,7 +195,7 @@ class RestoreBook:
         self._database.write("note in", queries.TROUBLE, restore.restore_id, error, self._clock.now_ms() + delay_ms)
 
     def end(self, restore: Restore, gave_up: str | None = None) -> RestoreState:
-        """Ends a restore, unless it was cancelled meanwhile, and lets the files go of what is proven; returns the state it found."""
+        """Ends a restore, unless it was cancelled meanwhile, and lets go of what is proven; returns the state it is in."""
         outcomes = self._outcomes(restore)
         gone = restore.instances_gone or outcomes.get("gone", 0)
         whole = outcomes and not gone and set(outcomes) <= set(PROVEN)
@@ -203,15 +203,15 @@ class RestoreBook:
         error = gave_up if outcomes else "nothing of this study waits any more, or it was never deleted here"
         self._not_offered_again(restore.study_instance_uid, restore.restore_id)
         now_ms, origins = self._clock.now_ms(), encode(before(state))
-        self._database.write(
+        ended = self._database.write(
             "end in", queries.END, restore.restore_id, str(state), encode(outcomes), now_ms, error, origins
         )
         self.give_back()
         self._database.write("tidy", queries.FORGET_RESTORES, now_ms - _KEPT_MS)
-        return state
+        return state if ended else RestoreState.CANCELLED
 
     def cancel(self, study_instance_uid: str) -> bool:
-        """Calls a restore off and gives its files back; False if none is under way. The request in hand is still answered."""
+        """Calls a restore off and gives its files back; False if none is under way."""
         rows = self._database.write_returning("cancel in", queries.CANCEL, study_instance_uid, self._clock.now_ms())
         for (restore_id,) in rows:
             self._not_offered_again(study_instance_uid, restore_id)

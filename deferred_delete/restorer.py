@@ -99,9 +99,11 @@ class Restorer:
             self._book.give_back()
             self._read_until = self._book.read_until()
             self._begun = True
-        for restore in restores:
-            if restore.state == RestoreState.GATHERING:
-                return self._gather(restore)
+        gathering = {each.restore_id: each for each in restores if each.state == RestoreState.GATHERING}
+        # An identifier may be used again once its row is forgotten.
+        self._gather_until = {key: until for key, until in self._gather_until.items() if key in gathering}
+        if gathering:
+            return self._gather(next(iter(gathering.values())))
         now_ms = self._ledger.clock.now_ms()
         for restore in restores:
             if restore.next_attempt_at <= now_ms:
@@ -162,7 +164,6 @@ class Restorer:
             return 0.0
         if not self._book.hold(restore):
             return _WAIT_FOR_CLAIMS_S  # the worker gives its batch back after the file in hand
-        del self._gather_until[restore.restore_id]
         return 0.0
 
     def _import_some(self, restore: Restore) -> float:

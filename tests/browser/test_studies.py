@@ -12,7 +12,7 @@ from harness.orthanc_process import OrthancProcess
 from harness.senders import http_upload
 from tests.browser.conftest import Opener
 from tests.conftest import ServerFactory
-from tests.integration.test_restore import full_server, small_disk, stuck_restore  # noqa: F401  a fixture
+from tests.integration.test_restore import full_server, stuck_restore
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.browser]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,18 +195,6 @@ def test_a_restore_asked_for_while_a_deletion_runs_and_the_deletion_both_end(
         assert ended(server, running)["state"] == "done"
         assert sorted(server.json("GET", "/instances")) == sorted(uploaded)
         assert_holds(server, small_study, uploaded)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB of its own; needs the right to mount."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "bundle-test", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def filled(disk: Path) -> None:
