@@ -301,3 +301,17 @@ def test_a_deletion_that_cannot_begin_fails_as_well(archive: Archive) -> None:
     archive.mood = "away"
     archive.service.delete([orthanc_id(1)])
     assert archive.run(3000, lambda: deletion_state(archive) == "failed")
+
+
+def test_a_restore_whose_number_was_another_s_looks_at_everything(archive: Archive) -> None:
+    """SQLite gives the number of a forgotten row out again."""
+    deleted_study(archive, 1, 1)
+    archive.service.restore("1.1")
+    archive.step()
+    archive.service.cancel_restore("1.1")
+    archive.step()
+    archive.ledger._database.write("forget in", "DELETE FROM restores")
+    deleted_study(archive, 2, 3)
+    archive.service.restore("1.2")
+    assert archive.run(20, lambda: restore_state(archive) == "done")
+    assert len(archive.of(2)) == 3
