@@ -7,6 +7,7 @@ Orthanc stays ill for ever; Orthanc stays ill and an operator cancels. In each o
 import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ ENOUGH_STEPS = 200
 
 
 @pytest.fixture(autouse=True)
-def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_attempts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(restorer, "GIVE_UP_AFTER", 4)
     monkeypatch.setattr(study_deleter, "GIVE_UP_AFTER", 4)
-    logging.getLogger("deferred_delete").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("deferred_delete")
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(logging.NOTSET)
 
 
 def reachable(origin: Any) -> set[Any]:
