@@ -46,7 +46,7 @@ class StudyService:
             stopped=stopped,
         )
         deleter = StudyDeleter(self._ledger.studies, self._orthanc, stopped, wait)
-        self._background.start((deleter.step, restorer.step))
+        self._background.start((restorer.step, deleter.step))  # the worker waits for the first word of the restorer
 
     def stop(self, timeout_s: float) -> bool:
         """Stops after the request in hand; False if that takes longer than ``timeout_s`` seconds."""
