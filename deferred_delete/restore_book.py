@@ -10,6 +10,7 @@ from . import restore_queries as queries
 from .clock import LedgerClock
 from .database import Database, encode
 from .header import Header
+from .states import RestoreState, before, under_way
 
 # Outcomes after which the old file may go: Orthanc has the instance, proven; or has a newer version of it; or there is no file.
 PROVEN: Final = ("restored", "transcoded", "superseded", "gone")
@@ -38,7 +39,7 @@ class DeletedStudy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restore(NamedTuple):
-    """One row of restores, see schema_2.sql; times in ms since 1970."""
+    """One row of restores, see schema_3.sql; times in ms since 1970."""
 
     restore_id: int
     study_instance_uid: str
@@ -47,6 +48,8 @@ class Restore(NamedTuple):
     ended_at: int | None
     instances_gone: int
     outcomes: str
+    attempts: int
+    next_attempt_at: int
     last_error: str | None
 
 
@@ -71,6 +74,14 @@ class Wanted(NamedTuple):
     pending_id: int
     attachment_uuid: str
     sop_instance_uid: str
+
+
+class Verdict(NamedTuple):
+    """What became of a held file: the outcome, why it is not back, and Orthanc's identifier of what is back."""
+
+    outcome: str
+    detail: str | None = None
+    instance_id: str | None = None
 
 
 class RestoreBook:
@@ -148,48 +159,74 @@ class RestoreBook:
     @property
     def gathering(self) -> bool:
         """Whether files of a study are being looked for: nothing may be unlinked meanwhile."""
-        return any(each.state == "gathering" for each in self.under_way())
+        return any(each.state == RestoreState.GATHERING for each in self.under_way())
 
-    def hold(self, restore: Restore) -> None:
-        """Takes every file of the study out of the worker's sight, and begins to import."""
+    def hold(self, restore: Restore) -> bool:
+        """Takes every file of the study out of the worker's sight, and begins to import.
+
+        Returns:
+            False while the worker has a file of the study in hand; and when the restore was cancelled meanwhile.
+        """
         self._database.write("hold files in", queries.ADOPT, restore.restore_id, restore.study_instance_uid)
         while self._database.write(
             "hold files in", queries.HOLD, restore.restore_id, restore.study_instance_uid, _PART
         ):
             pass
         self._database.write("hold files in", queries.SUPERSEDE, restore.restore_id)
-        self._database.write("hold files in", queries.IMPORT, restore.restore_id)
+        return bool(self._database.write("hold files in", queries.IMPORT, restore.restore_id))
 
     def to_import(self, restore: Restore, limit: int) -> list[Wanted]:
         """The next files to bring back."""
         return [Wanted(*row) for row in self._database.query(queries.TO_IMPORT, restore.restore_id, limit)]
 
-    def note(self, wanted: Wanted, outcome: str, detail: str | None = None) -> None:
-        """Records what became of one file."""
-        self._database.write("note in", queries.OUTCOME, wanted.pending_id, outcome, detail)
+    def importing(self, restore: Restore) -> bool:
+        """Whether a restore is importing still, and was not cancelled meanwhile."""
+        return bool(self._database.query(queries.IMPORTING, restore.restore_id))
 
-    def trouble(self, restore: Restore, error: str | None) -> None:
-        """Notes why a restore does not get on."""
-        self._database.write("note in", queries.TROUBLE, restore.restore_id, error)
+    def note(self, restore: Restore, wanted: Wanted, verdict: Verdict) -> None:
+        """Records what became of one file, unless the restore was cancelled meanwhile."""
+        self._database.write("note in", queries.OUTCOME, wanted.pending_id, restore.restore_id, *verdict)
+        if restore.attempts:
+            self._database.write("note in", queries.NO_TROUBLE, restore.restore_id)
 
-    def end(self, restore: Restore) -> str:
-        """Ends a restore and lets the files go of what is proven; returns its state."""
+    def trouble(self, restore: Restore, wanted: Wanted, error: str, delay_ms: int) -> None:
+        """Notes an error and when to go on; the file that failed goes behind the others."""
+        self._database.write("note in", queries.SET_BACK, wanted.pending_id, error)
+        self._database.write("note in", queries.TROUBLE, restore.restore_id, error, self._clock.now_ms() + delay_ms)
+
+    def end(self, restore: Restore, gave_up: str | None = None) -> RestoreState:
+        """Ends a restore, unless it was cancelled meanwhile, and lets go of what is proven; returns the state it is in."""
         outcomes = self._outcomes(restore)
         gone = restore.instances_gone or outcomes.get("gone", 0)
-        state = "done" if outcomes and not gone and set(outcomes) <= set(PROVEN) else "incomplete"
-        error = None if outcomes else "nothing of this study waits any more, or it was never deleted here"
-        proven = encode(PROVEN)
-        self._database.write("tidy", queries.NOT_OFFERED_AGAIN, restore.study_instance_uid, restore.restore_id, proven)
-        now_ms = self._clock.now_ms()
-        self._database.write("end in", queries.END, restore.restore_id, state, encode(outcomes), now_ms, error)
+        whole = outcomes and not gone and set(outcomes) <= set(PROVEN)
+        state = RestoreState.DONE if whole else RestoreState.INCOMPLETE
+        error = gave_up if outcomes else "nothing of this study waits any more, or it was never deleted here"
+        self._not_offered_again(restore.study_instance_uid, restore.restore_id)
+        now_ms, origins = self._clock.now_ms(), encode(before(state))
+        ended = self._database.write(
+            "end in", queries.END, restore.restore_id, str(state), encode(outcomes), now_ms, error, origins
+        )
         self.give_back()
         self._database.write("tidy", queries.FORGET_RESTORES, now_ms - _KEPT_MS)
-        return state
+        return state if ended else RestoreState.CANCELLED
+
+    def cancel(self, study_instance_uid: str) -> bool:
+        """Calls a restore off and gives its files back; False if none is under way."""
+        rows = self._database.write_returning("cancel in", queries.CANCEL, study_instance_uid, self._clock.now_ms())
+        for (restore_id,) in rows:
+            self._not_offered_again(study_instance_uid, restore_id)
+        self.give_back()
+        return bool(rows)
 
     def give_back(self) -> None:
-        """Lets files go that ended restores have proven; again after a crash in the middle of it."""
+        """Lets files go that ended restores have proven or do not want; again after a crash in the middle of it."""
         while self._database.write("give back files in", queries.GIVE_BACK, encode(PROVEN), _PART):
             pass
+        while self._database.write("give back files in", queries.GIVE_BACK_CANCELLED, _PART):
+            pass
+
+    def _not_offered_again(self, study_instance_uid: str, restore_id: int) -> None:
+        self._database.write("tidy", queries.NOT_OFFERED_AGAIN, study_instance_uid, restore_id, encode(PROVEN))
 
     def release(self, study_instance_uid: str) -> int:
         """An operator's decision that what could not be proven may go after all; returns how many files."""
@@ -224,29 +261,33 @@ class RestoreBook:
 
     def _progress(self, restore: Restore) -> RestoreProgress:
         held = self._outcomes(restore)
-        ended = restore.state in ("done", "incomplete")
+        ended = restore.state not in under_way(RestoreState)
         outcomes = json.loads(restore.outcomes) if ended else held
-        waiting = outcomes.pop("", 0)
+        if unnamed := outcomes.pop("", 0):
+            outcomes["unanswered" if restore.state == RestoreState.INCOMPLETE else "waiting"] = unnamed
         return RestoreProgress(
             study_instance_uid=restore.study_instance_uid,
             state=restore.state,
             requested_at=restore.requested_at / 1000,
             ended_at=restore.ended_at / 1000 if restore.ended_at else None,
-            outcomes=outcomes | ({"waiting": waiting} if waiting else {}),
+            outcomes=outcomes,
             instances_gone=restore.instances_gone,
             files_held=sum(held.values()),
             error=restore.last_error,
-            message=_message(restore, outcomes, waiting, sum(held.values())),
-            details=[tuple(row) for row in self._database.query(queries.DETAILS, restore.restore_id, _DETAILS)],
+            message=_message(restore, outcomes, sum(held.values())),
+            details=[
+                (sop, outcome or "unanswered", detail)
+                for sop, outcome, detail in self._database.query(queries.DETAILS, restore.restore_id, _DETAILS)
+            ],
         )
 
 
-def _message(restore: Restore, outcomes: dict[str, int], waiting: int, held: int) -> str:
-    if restore.state == "gathering":
+def _message(restore: Restore, outcomes: dict[str, int], held: int) -> str:
+    if restore.state == RestoreState.GATHERING:
         return "looking for its files among all that wait; nothing is deleted meanwhile"
     back = sum(outcomes.get(name, 0) for name in ("restored", "transcoded"))
     versions = outcomes.get("superseded", 0)
-    total = sum(outcomes.values()) + waiting - versions + restore.instances_gone
+    total = sum(outcomes.values()) - versions + restore.instances_gone
     parts = [f"{back} of {total} instances are back"]
     if changed := outcomes.get("transcoded", 0):
         parts.append(f"{changed} of them transcoded on their way in, with equal images")
@@ -254,6 +295,8 @@ def _message(restore: Restore, outcomes: dict[str, int], waiting: int, held: int
         parts.append(f"{gone} had been unlinked already")
     if versions:
         parts.append(f"{versions} older versions of them are left to be deleted")
-    if restore.state == "incomplete" and held:
+    if restore.state == RestoreState.INCOMPLETE and held:
         parts.append(f"{held} files stay held: ask again, or release them")
+    if restore.state == RestoreState.CANCELLED:
+        parts.append("cancelled: what is back stays, all its files wait for their deletion again")
     return "; ".join(parts)

@@ -1,9 +1,10 @@
 """Brings deleted studies back, while their files wait.
 
-A restore goes through three states. *Gathering*: the headers of all that waits are read, with the drain at a stand, and the
-study's files move to the table `held`, where the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read
-back and compared. *End*: only now the files of what is proven go back to the worker, which unlinks them. A crash anywhere repeats the
-step it was in: what is held stays held, what Orthanc has already it says so and is compared all the same.
+*Gathering*: the headers of all that waits are read, with the drain at a stand, and the study's files move to the table `held`, where
+the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read back and compared. *End*: only now the files of
+what is proven go back to the worker, which unlinks them. A crash anywhere repeats the step it was in: what is held stays held, what
+Orthanc has already it says so and is compared all the same. A restore waits for no background deletion: it takes what it brings back
+off their lists. See states.py for the states.
 """
 
 import errno
@@ -19,7 +20,8 @@ from .header import HEADER_BYTES, Header, NotDicomError, inflate, read_header
 from .ledger import Ledger
 from .orthanc_client import OrthancClient, OrthancRequestError, reason
 from .pacing import LogLimit, backoff_ms
-from .restore_book import Restore, Wanted
+from .restore_book import Restore, Verdict, Wanted
+from .states import RestoreState
 from .storage import FileStorage
 
 _log = logging.getLogger(__name__)
@@ -39,8 +41,9 @@ _TIDY_EVERY_S: Final = 60.0
 MOST_REMEMBERED: Final = 500_000
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 60.0
+# Errors in a row without one success: about an hour of them.
+GIVE_UP_AFTER: Final = 60
 _WAIT_FOR_CLAIMS_S: Final = 0.02
-_WAIT_FOR_DELETIONS_S: Final = 1.0
 
 # original, what Orthanc has now -> whether they are the same but for a lossless transcoding
 SameImage = Callable[[bytes, bytes], bool]
@@ -54,7 +57,7 @@ class Restorer:
         storage: Where the files are.
         orthanc: Whom to give instances to.
         same_image: Judges an instance that Orthanc gives back changed.
-        withhold: Told whether the worker must leave everything alone.
+        withhold: Makes the worker leave everything alone while files are looked for, and only then.
         given_back: Told that files went back to the worker.
         stopped: Asked between two files.
     """
@@ -66,7 +69,7 @@ class Restorer:
         orthanc: OrthancClient,
         *,
         same_image: SameImage,
-        withhold: Callable[[bool], None],
+        withhold: Callable[[], None],
         given_back: Callable[[], None],
         stopped: Callable[[], bool],
     ) -> None:
@@ -78,31 +81,34 @@ class Restorer:
         self._withhold = withhold
         self._given_back = given_back
         self._stopped = stopped
-        self._read_until = self._book.read_until()
-        self._troubles = 0
-        self._not_before = 0.0
+        self._begun = False
+        self._read_until = 0
+        # restore_id -> the newest deletion when its gathering began: what comes later is no reason to go on looking.
+        self._gather_until: dict[int, int] = {}
         self._tidy_at = 0.0
         self._tidy_wanted = True
         self._full = False
         self._look_in_s = _LOOK_EVERY_S
         self._log_limit = LogLimit()
-        self._book.give_back()
-
-    @property
-    def importing(self) -> bool:
-        """Whether a study is going back into Orthanc, so that no background deletion may run against it."""
-        return any(each.state == "importing" for each in self._book.under_way())
 
     def step(self) -> float | None:
         """A bit of work; returns how long there is nothing to do, in seconds. Raises LedgerError."""
         restores = self._book.under_way()
-        self._withhold(any(each.state == "gathering" for each in restores))
+        self._withhold()
+        if not self._begun:
+            self._book.give_back()
+            self._read_until = self._book.read_until()
+            self._begun = True
+        gathering = {each.restore_id: each for each in restores if each.state == RestoreState.GATHERING}
+        # An identifier may be used again once its row is forgotten.
+        self._gather_until = {key: until for key, until in self._gather_until.items() if key in gathering}
+        if gathering:
+            return self._gather(next(iter(gathering.values())))
+        now_ms = self._ledger.clock.now_ms()
         for restore in restores:
-            if restore.state == "gathering":
-                return self._gather(restore)
-        if restores:
-            return self._import_some(restores[0])
-        return self._look()
+            if restore.next_attempt_at <= now_ms:
+                return self._import_some(restore)
+        return min([self._look(), *((each.next_attempt_at - now_ms) / 1000 for each in restores)])
 
     # Reading headers
 
@@ -153,49 +159,48 @@ class Restorer:
     # Restoring
 
     def _gather(self, restore: Restore) -> float:
-        if self._read_headers():
+        until = self._gather_until.setdefault(restore.restore_id, self._ledger.newest_id)
+        if self._read_until < until and self._read_headers():
             return 0.0
-        if self._ledger.counts().claimed:
-            # The worker gives its batch back after the file in hand; those are files we may want.
-            return _WAIT_FOR_CLAIMS_S
-        self._book.hold(restore)
+        if not self._book.hold(restore):
+            return _WAIT_FOR_CLAIMS_S  # the worker gives its batch back after the file in hand
         return 0.0
 
     def _import_some(self, restore: Restore) -> float:
-        if self._ledger.studies.any_running():
-            self._book.trouble(restore, "waits until the background deletions of studies are done, or cancelled")
-            return _WAIT_FOR_DELETIONS_S
-        wait_s = self._not_before - time.monotonic()
-        if wait_s > 0:
-            return wait_s
         batch = self._book.to_import(restore, _IMPORTS_AT_ONCE)
-        try:
-            for wanted in batch:
-                if self._stopped():
-                    return 0.0
-                self._book.note(wanted, *self._bring_back(wanted))
-        except OrthancRequestError as error:
-            return self._trouble(restore, error)
-        self._troubles = 0
-        self._book.trouble(restore, None)
         if not batch:
-            state = self._book.end(restore)
-            self._given_back()
-            _log.info("restore of study %s: %s", restore.study_instance_uid, state)
+            self._end(restore)
+        for number, wanted in enumerate(batch):
+            if self._stopped() or not self._book.importing(restore):
+                return 0.0
+            try:
+                verdict = self._bring_back(wanted)
+            except OrthancRequestError as error:
+                self._trouble(restore, restore.attempts + 1 if number == 0 else 1, wanted, error)
+                return 0.0
+            if verdict.instance_id:
+                self._ledger.studies.take_off(verdict.instance_id)
+            self._book.note(restore, wanted, verdict)
         return 0.0
 
-    def _trouble(self, restore: Restore, error: OrthancRequestError) -> float:
-        """Orthanc itself is unwell: everything stays held, and is tried again."""
-        self._troubles += 1
-        delay_s = backoff_ms(self._troubles, _RETRY_MIN_S, _RETRY_MAX_S, 0) / 1000
-        self._not_before = time.monotonic() + delay_s
-        self._book.trouble(restore, one_line(str(error)))
+    def _trouble(self, restore: Restore, attempts: int, wanted: Wanted, error: OrthancRequestError) -> None:
+        """Orthanc itself is unwell: everything stays held, and is tried again, but not for ever."""
+        if attempts >= GIVE_UP_AFTER:
+            self._end(restore, f"gave up after {attempts} attempts in a row: {one_line(str(error))}")
+            return
+        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S, 0)
         if (more := self._log_limit.allow()) is not None:
-            _log.warning("restore of study %s: %s%s", restore.study_instance_uid, error, more)
-        return delay_s
+            study = restore.study_instance_uid
+            _log.warning("restore of study %s: %s; next in %.0f s%s", study, error, delay_ms / 1000, more)
+        self._book.trouble(restore, wanted, one_line(str(error)), delay_ms)
 
-    def _bring_back(self, wanted: Wanted) -> tuple[str, str | None]:
-        """Gives one file to Orthanc and compares what it has then; returns the outcome and why.
+    def _end(self, restore: Restore, gave_up: str | None = None) -> None:
+        state = self._book.end(restore, gave_up)
+        self._given_back()
+        _log.info("restore of study %s: %s%s", restore.study_instance_uid, state, f", {gave_up}" if gave_up else "")
+
+    def _bring_back(self, wanted: Wanted) -> Verdict:
+        """Gives one file to Orthanc and compares what it has then.
 
         Raises:
             OrthancRequestError: Orthanc could not be asked, or answered 5xx: worth another try.
@@ -203,33 +208,33 @@ class Restorer:
         try:
             original = inflate(self._storage.read(wanted.attachment_uuid))
         except StorageError as error:
-            return ("gone", None) if error.errno == errno.ENOENT else ("unreadable", one_line(str(error)))
+            return Verdict("gone") if error.errno == errno.ENOENT else Verdict("unreadable", one_line(str(error)))
         except NotDicomError as error:
-            return "unreadable", one_line(str(error))
+            return Verdict("unreadable", one_line(str(error)))
         answer = self._orthanc.send("POST", "/instances", original)
         if answer.status >= 500:
             raise OrthancRequestError(f"POST /instances: HTTP {answer.status}: {reason(answer.body)}")
         if not 200 <= answer.status < 300:
-            return "refused", f"Orthanc refused it: HTTP {answer.status}: {reason(answer.body)}"
+            return Verdict("refused", f"Orthanc refused it: HTTP {answer.status}: {reason(answer.body)}")
         return self._compare(original, answer.body)
 
-    def _compare(self, original: bytes, answer: bytes) -> tuple[str, str | None]:
+    def _compare(self, original: bytes, answer: bytes) -> Verdict:
         stored = _stored(answer)
-        if not stored.get("ID"):
-            return "refused", f"Orthanc did not store it: {reason(answer)}"
-        file = self._orthanc.ask("GET", f"/instances/{stored['ID']}/file")
+        instance_id = stored.get("ID")
+        if not instance_id:
+            return Verdict("refused", f"Orthanc did not store it: {reason(answer)}")
+        file = self._orthanc.ask("GET", f"/instances/{instance_id}/file")
         if not file.found:
-            return "refused", "Orthanc said that it stored it, and does not have it"
+            return Verdict("refused", "Orthanc said that it stored it, and does not have it")
         if file.body == original:
-            return "restored", None
+            return Verdict("restored", instance_id=instance_id)
         if self._same_image(original, file.body):
-            return "transcoded", None
+            return Verdict("transcoded", instance_id=instance_id)
         if stored.get("Status") == "AlreadyStored":
-            return (
-                "differs",
-                "Orthanc has another version of this instance, which is not overwritten (OverwriteInstances)",
+            return Verdict(
+                "differs", "Orthanc has another version of this instance, which is not overwritten (OverwriteInstances)"
             )
-        return "unproven", "Orthanc changed it on its way in, and its images could not be proven equal"
+        return Verdict("unproven", "Orthanc changed it on its way in, and its images could not be proven equal")
 
 
 def _stored(answer: bytes) -> dict[str, str]:

@@ -53,8 +53,14 @@ def _to_version_2(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _to_version_3(connection: sqlite3.Connection) -> None:
+    """Restores and deletions that end also when Orthanc keeps failing, and restores that can be cancelled."""
+    for statement in _statements("schema_3.sql"):
+        connection.execute(statement)
+
+
 # MIGRATIONS[n] turns version n + 1 into n + 2, inside the transaction that also raises user_version.
-MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_to_version_2,)
+MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_to_version_2, _to_version_3)
 SCHEMA_VERSION: Final = len(MIGRATIONS) + 1
 
 

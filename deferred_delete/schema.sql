@@ -1,5 +1,5 @@
 -- The ledger of pending deletions, schema version 1. Read by schema.py when a ledger is made; never run on one that exists.
--- What later versions add is in schema_2.sql; a new ledger goes through the same migrations as an old one.
+-- What later versions add is in schema_2.sql and schema_3.sql; a new ledger goes through the same migrations as an old one.
 -- application_id and user_version are set by schema.py. Pages are 1 KiB, because each commit copies every page it touches into
 -- the write-ahead log and a deletion touches four: with 4 KiB pages an enqueue took two to four times as long.
 

@@ -9,6 +9,7 @@ from typing import Final
 from .drainer import one_line
 from .orthanc_client import OrthancClient, OrthancRequestError
 from .pacing import LogLimit, backoff_ms
+from .states import DeletionState
 from .study_queue import ResourceDeletion, StudyQueue
 from .yielding import Yielding
 
@@ -16,9 +17,11 @@ _log = logging.getLogger(__name__)
 
 # Instances between two notes in the ledger: what a crash makes us ask for again.
 _SLICE: Final = 16
-_HELD_UP_S: Final = 1.0
+_PUT_OFF_MS: Final = 1000
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 300.0
+# Errors in a row without one success: about a day of them.
+GIVE_UP_AFTER: Final = 300
 _LEVELS: Final = {"patient": "patients", "study": "studies", "series": "series"}
 _ORTHANC_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}", re.ASCII)
 
@@ -39,7 +42,6 @@ class StudyDeleter:
         orthanc: Whom to ask.
         stopped: Asked between two instances.
         wait: Waits so many seconds, or less when stopped.
-        held_up: Whether nothing may be deleted now, because a study is just being brought back.
     """
 
     def __init__(
@@ -48,9 +50,7 @@ class StudyDeleter:
         orthanc: OrthancClient,
         stopped: Callable[[], bool],
         wait: Callable[[float], object],
-        held_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._held_up = held_up
         self._queue = queue
         self._orthanc = orthanc
         self._stopped = stopped
@@ -60,28 +60,34 @@ class StudyDeleter:
 
     def step(self) -> float | None:
         """One slice; returns how long nothing is to be done, in seconds (None: until the next request). Raises LedgerError."""
-        if self._held_up():
-            return _HELD_UP_S
         deletion = self._queue.next_one()
         if deletion is None:
             return self._queue.next_attempt_in_s()
         try:
-            if deletion.state == "queued":
+            if deletion.state == DeletionState.QUEUED:
                 self._start(deletion)
             else:
                 self._delete_some(deletion)
         except OrthancRequestError as error:
-            self._trouble(deletion, error, None)
+            self._trouble(deletion, deletion.attempts + 1, error, None)
         return 0.0
 
     def _start(self, deletion: ResourceDeletion) -> None:
         for level, collection in _LEVELS.items():
             path = f"/{collection}/{deletion.orthanc_id}"
             if self._orthanc.ask("GET", path).found:
-                self._queue.start(deletion, level, self._instances_of(path))
-                _log.info("deleting %s %s in the background", level, deletion.orthanc_id)
+                self._start_on(deletion, level, self._instances_of(path))
                 return
-        self._queue.end(deletion, "unknown")
+        self._queue.end(deletion, DeletionState.UNKNOWN)
+
+    def _start_on(self, deletion: ResourceDeletion, level: str, instances: list[str]) -> None:
+        if study := self._queue.wanted_back(instances):
+            # Both would say that they are done, and one of them would be wrong.
+            why = f"waits until the restore of study {study} is over, or cancelled"
+            self._queue.put_off(deletion, why, _PUT_OFF_MS)
+            return
+        self._queue.start(deletion, level, instances)
+        _log.info("deleting %s %s in the background", level, deletion.orthanc_id)
 
     def _instances_of(self, path: str) -> list[str]:
         """Identifiers of the instances below a resource; it may have gone since it was seen."""
@@ -105,7 +111,7 @@ class StudyDeleter:
                 self._orthanc.ask("DELETE", f"/instances/{instance[0]}")
             except OrthancRequestError as error:
                 self._queue.done(deletion, done)
-                self._trouble(deletion, error, instance)
+                self._trouble(deletion, 1 if done else deletion.attempts + 1, error, instance)
                 return
             done.append(instance)
             self._wait(self._yielding.pause_s(time.monotonic() - started))
@@ -113,7 +119,7 @@ class StudyDeleter:
 
     def _finish(self, deletion: ResourceDeletion) -> None:
         left = len(self._instances_of(f"/{_LEVELS[deletion.level]}/{deletion.orthanc_id}"))
-        self._queue.end(deletion, "done", left)
+        self._queue.end(deletion, DeletionState.DONE, left)
         _log.info(
             "deleted %d instances of %s %s in the background%s",
             deletion.instances_total,
@@ -123,9 +129,14 @@ class StudyDeleter:
         )
 
     def _trouble(
-        self, deletion: ResourceDeletion, error: OrthancRequestError, instance: tuple[str, int] | None
+        self, deletion: ResourceDeletion, attempts: int, error: OrthancRequestError, instance: tuple[str, int] | None
     ) -> None:
-        delay_ms = backoff_ms(deletion.attempts + 1, _RETRY_MIN_S, _RETRY_MAX_S, 0)
+        if attempts >= GIVE_UP_AFTER:
+            why = f"gave up after {attempts} attempts in a row: {one_line(str(error))}"
+            self._queue.end(deletion, DeletionState.FAILED, error=why)
+            _log.error("deleting %s: %s", deletion.orthanc_id, why)
+            return
+        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S, 0)
         if (more := self._log_limit.allow()) is not None:
             _log.warning("deleting %s: %s; next in %.0f s%s", deletion.orthanc_id, error, delay_ms / 1000, more)
         self._queue.trouble(deletion, one_line(str(error)), delay_ms, instance)

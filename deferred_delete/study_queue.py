@@ -8,6 +8,7 @@ import msgspec
 from . import study_queries as queries
 from .clock import LedgerClock
 from .database import Database, encode
+from .states import DeletionState, before
 
 # Finished deletions are listed for a week, and never more than so many.
 KEPT_MS: Final = 7 * 86_400_000
@@ -17,7 +18,7 @@ _PART: Final = 500
 
 
 class ResourceDeletion(NamedTuple):
-    """One row of resource_deletions, see schema_2.sql; times in ms since 1970."""
+    """One row of resource_deletions, see schema_3.sql; times in ms since 1970."""
 
     deletion_id: int
     orthanc_id: str
@@ -78,9 +79,15 @@ class StudyQueue:
         """Whether a resource waits or is being deleted."""
         return bool(self._database.query(queries.OPEN, orthanc_id))
 
-    def any_running(self) -> bool:
-        """Whether a deletion has begun: its list of instances may hold some that a restore brings back."""
-        return bool(self._database.query(queries.ANY_RUNNING))
+    def wanted_back(self, instance_ids: Sequence[str]) -> str | None:
+        """The study that a restore under way is bringing back, if one of these instances is of it and back already."""
+        rows = self._database.query(queries.WANTED_BACK, encode(instance_ids))
+        return str(rows[0][0]) if rows else None
+
+    def put_off(self, deletion: ResourceDeletion, why: str, delay_ms: int) -> None:
+        """Leaves one in the queue for a while, which is no failed attempt."""
+        at_ms = self._clock.now_ms() + delay_ms
+        self._database.write("note in", queries.PUT_OFF, deletion.deletion_id, why, at_ms)
 
     def listed(self) -> list[ResourceDeletion]:
         """All of them, newest first; finished ones for KEPT_MS."""
@@ -108,6 +115,10 @@ class StudyQueue:
             self._database.write("list instances in", queries.ADD_INSTANCES, deletion.deletion_id, part)
         self._database.write("begin in", queries.START, deletion.deletion_id, level, self._clock.now_ms())
 
+    def take_off(self, instance_id: str) -> None:
+        """A restore has brought an instance back: it stays, although a list of what is to go names it."""
+        self._database.write("note in", queries.TAKE_OFF, instance_id)
+
     def some(self, deletion: ResourceDeletion, limit: int) -> list[tuple[str, int]]:
         """Some instances that are to go, each with how often that failed."""
         return [(row[0], row[1]) for row in self._database.query(queries.SLICE, deletion.deletion_id, limit)]
@@ -126,11 +137,13 @@ class StudyQueue:
         at_ms = self._clock.now_ms() + delay_ms
         self._database.write("note in", queries.TROUBLE, deletion.deletion_id, error, at_ms)
 
-    def end(self, deletion: ResourceDeletion, state: str, instances_left: int = 0, error: str | None = None) -> None:
-        """Ends one, "done" or "unknown", unless it was cancelled meanwhile; and forgets what ended long ago."""
-        now_ms = self._clock.now_ms()
+    def end(
+        self, deletion: ResourceDeletion, state: DeletionState, instances_left: int = 0, error: str | None = None
+    ) -> None:
+        """Ends one, unless it was cancelled meanwhile; and forgets what ended long ago."""
+        now_ms, origins = self._clock.now_ms(), encode(before(state))
         self._database.write(
-            "end in", queries.END, deletion.deletion_id, state, instances_left, self._clock.now_ms(), error
+            "end in", queries.END, deletion.deletion_id, str(state), instances_left, now_ms, error, origins
         )
         self._database.write("tidy", queries.FORGET, now_ms - KEPT_MS, MOST_KEPT)
         while self._database.write("tidy", queries.FORGET_LISTS):
@@ -139,7 +152,7 @@ class StudyQueue:
 
 def _progress(deletion: ResourceDeletion, now_ms: int) -> StudyProgress:
     eta_s = None
-    if deletion.state == "running" and deletion.started_at is not None and deletion.instances_done:
+    if deletion.state == DeletionState.RUNNING and deletion.started_at is not None and deletion.instances_done:
         eta_s = (now_ms - deletion.started_at) / 1000 * deletion.instances_waiting / deletion.instances_done
     return StudyProgress(
         id=deletion.orthanc_id,
@@ -158,14 +171,12 @@ def _progress(deletion: ResourceDeletion, now_ms: int) -> StudyProgress:
 
 def _message(deletion: ResourceDeletion) -> str:
     of = f"{deletion.instances_done} of {deletion.instances_total} instances"
-    if deletion.state == "queued":
-        return "waits for its turn"
-    if deletion.state == "running":
-        return f"{of} deleted"
-    if deletion.state == "cancelled":
-        return f"cancelled: {of} were deleted and stay deleted; the others stay"
-    if deletion.state == "unknown":
-        return "Orthanc has no patient, study or series with this identifier: nothing was deleted"
-    if deletion.instances_left:
-        return f"{of} deleted; {deletion.instances_left} arrived after the start and stay"
-    return f"{of} deleted"
+    arrived = deletion.instances_left
+    return {
+        DeletionState.QUEUED: "waits for its turn",
+        DeletionState.RUNNING: f"{of} deleted",
+        DeletionState.DONE: f"{of} deleted; {arrived} arrived after the start and stay" if arrived else f"{of} deleted",
+        DeletionState.UNKNOWN: "Orthanc has no patient, study or series with this identifier: nothing was deleted",
+        DeletionState.CANCELLED: f"cancelled: {of} were deleted and stay deleted; the others stay",
+        DeletionState.FAILED: f"given up: {of} were deleted and stay deleted; the others stay: queue it again to go on",
+    }[DeletionState(deletion.state)]

@@ -1,5 +1,6 @@
 """Background deletion of studies, their restore, and the audit, put together: what needs Orthanc's REST API."""
 
+import threading
 from collections.abc import Sequence
 
 from .audit_online import AuditState, OnlineAudit
@@ -34,22 +35,23 @@ class StudyService:
             self._orthanc,
             headers_left_out=deferred_delete.headers_left_out,
         )
+        self._withholding = threading.Lock()
 
     def start(self) -> None:
         """Goes on where the last process was. To be called before the worker starts, and when Orthanc answers requests."""
-        self._worker.withhold(self._ledger.restores.gathering)
+        self._worker.withhold(True)  # until the thread has read whether a restore is looking for files
         stopped, wait = self._background.stopped, self._background.wait
         restorer = Restorer(
             self._ledger,
             self._all.storage,
             self._orthanc,
             same_image=self._same_image,
-            withhold=self._worker.withhold,
+            withhold=self._withhold_while_gathering,
             given_back=self._worker.wake,
             stopped=stopped,
         )
-        deleter = StudyDeleter(self._ledger.studies, self._orthanc, stopped, wait, lambda: restorer.importing)
-        self._background.start((deleter.step, restorer.step))
+        deleter = StudyDeleter(self._ledger.studies, self._orthanc, stopped, wait)
+        self._background.start((restorer.step, deleter.step))  # the worker waits for the first word of the restorer
 
     def stop(self, timeout_s: float) -> bool:
         """Stops after the request in hand; False if that takes longer than ``timeout_s`` seconds."""
@@ -82,10 +84,21 @@ class StudyService:
     def restore(self, study_instance_uid: str) -> bool:
         """Asks for a study; False if that is under way already. Nothing is unlinked from here until its files are held."""
         new = self._ledger.restores.request(study_instance_uid)
-        if new:
-            self._worker.withhold(True)
+        self._withhold_while_gathering()
         self._background.wake()
         return new
+
+    def cancel_restore(self, study_instance_uid: str) -> bool:
+        """Calls a restore off and gives its files back to the worker; False if none is under way. Raises LedgerError."""
+        cancelled = self._ledger.restores.cancel(study_instance_uid)
+        self._withhold_while_gathering()
+        self._worker.wake()
+        return cancelled
+
+    def _withhold_while_gathering(self) -> None:
+        # Asked and told under one lock: two threads that do so would else leave the worker with the older answer.
+        with self._withholding:
+            self._worker.withhold(self._ledger.restores.gathering)
 
     def release(self, study_instance_uid: str) -> int:
         """Lets files go that a restore holds and could not prove; returns how many. Raises LedgerError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,3 +86,16 @@ def server(make_server: ServerFactory) -> Iterator[OrthancProcess]:
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A synthetic CT study of 40 slices of 128 x 128, in a folder whose name has a space."""
     return make_study(tmp_path_factory.mktemp("small study"), slices=40, side=128, seed=7)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB of its own; needs the right to mount."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "bundle-test", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -75,9 +75,21 @@ export function restores(list, refresh) {
     one.state,
     one.ended_at ? time(one.ended_at) : "under way",
     one.error ?? one.message,
-    one.ended_at && one.files_held ? button("Give up…", `release ${one.study_instance_uid}`, () => release(one, refresh)) : "",
+    restoreButton(one, refresh),
   ]);
   show("restores", ...(rows.length ? [table(["restore of", "state", "end", "", ""], rows, [0, 1, 3]), ...more(list)] : []));
+}
+
+function restoreButton(one, refresh) {
+  const study = one.study_instance_uid;
+  if (!one.ended_at) return button("Cancel…", `cancel restore ${study}`, () => cancelRestore(one, refresh));
+  return one.files_held ? button("Give up…", `release ${study}`, () => release(one, refresh)) : "";
+}
+
+async function cancelRestore(one, refresh) {
+  const text = "What is back in the archive stays. All files that the restore holds, also those that are not back yet, wait for their deletion again: those whose grace period is over go at once.";
+  if (!await confirmed("Stop this restore?", text, "Stop")) return;
+  await act(() => post("../deferred-delete/restore/cancel", { StudyInstanceUID: one.study_instance_uid }), (stopped) => `Stopped. ${stopped.message}.`, refresh);
 }
 
 async function release(one, refresh) {

@@ -41,6 +41,7 @@ def study_routes(service: StudyService | None) -> list[rest.Route]:
         rest.Route("GET", "/deferred-delete/studies/deleted", "what can be brought back", with_service(_deleted)),
         rest.Route("GET", "/deferred-delete/restore", "restores", with_service(lambda s, _: s.restores())),
         rest.Route("POST", "/deferred-delete/restore", "bring a deleted study back", with_service(_restore)),
+        rest.Route("POST", "/deferred-delete/restore/cancel", "call a restore off", with_service(_cancel_restore)),
         rest.Route("GET", "/deferred-delete/audit", "the last audit", with_service(lambda s, _: s.audit())),
         rest.Route("POST", "/deferred-delete/audit", "start an audit of the storage", with_service(_audit)),
         rest.Route("POST", "/deferred-delete/restore/release", "give up what is held", with_service(_release)),
@@ -92,6 +93,13 @@ def _deleted(service: StudyService, _request: rest.Request) -> Any:
 def _restore(service: StudyService, request: rest.Request) -> Any:
     study = _study(request)
     service.restore(study)
+    return next(each for each in service.restores() if each.study_instance_uid == study)
+
+
+def _cancel_restore(service: StudyService, request: rest.Request) -> Any:
+    study = _study(request)
+    if not service.cancel_restore(study):
+        raise rest.RefusedError(404, "this study is not being brought back: expected a restore under way")
     return next(each for each in service.restores() if each.study_instance_uid == study)
 
 

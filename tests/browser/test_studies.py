@@ -12,6 +12,7 @@ from harness.orthanc_process import OrthancProcess
 from harness.senders import http_upload
 from tests.browser.conftest import Opener
 from tests.conftest import ServerFactory
+from tests.integration.test_restore import full_server, stuck_restore
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.browser]
 
@@ -50,6 +51,30 @@ def test_a_study_is_deleted_in_the_background_and_brought_back(
         expect(page.locator("#restores tbody tr")).to_contain_text("done")
         picture(page, "restored")
         assert server.json("GET", "/statistics")["CountInstances"] == 40
+        assert opened.complaints == []
+
+
+def test_a_restore_that_gets_nowhere_is_cancelled(
+    make_server: ServerFactory,
+    small_study: list[Path],
+    small_disk: Path,
+    tmp_path: Path,
+    open_page: Opener,
+    picture: Picture,
+) -> None:
+    with full_server(make_server, small_disk, tmp_path / "ledger.db") as server:
+        stuck_restore(server, small_disk, small_study[:5])
+        opened = open_page(f"{server.url}/bundle/")
+        row = opened.page.locator("#restores tbody tr")
+        expect(row).to_contain_text("importing")
+        expect(row).to_contain_text("POST /instances: HTTP 5")
+        picture(opened.page, "restore in trouble")
+        row.get_by_role("button", name="Cancel…").click()
+        expect(opened.page.get_by_role("dialog")).to_contain_text("wait for their deletion again")
+        opened.page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+        expect(opened.page.get_by_role("alert")).to_contain_text("Stopped. 0 of 5 instances are back")
+        expect(row).to_contain_text("cancelled")
+        expect(row.get_by_role("button")).to_have_count(0)
         assert opened.complaints == []
 
 

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ pytestmark = pytest.mark.orthanc
 
 def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB of its own; needs the right to mount."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a file system needs root")
-    mount("-t", "tmpfs", "-o", "size=6m", "bundle-test", str(folder))
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def server_on(make_server: ServerFactory, disk: Path, ledger: Path) -> OrthancProcess:

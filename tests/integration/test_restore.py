@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from harness.phantom import make_study
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
 from tests.integration.test_deletion import study_of, wait_until_drained
-from tests.integration.test_studies import wait_for
+from tests.integration.test_studies import STUDIES, ended, progress_of, wait_for
 
 pytestmark = pytest.mark.orthanc
 
@@ -28,12 +30,12 @@ def uid_of(path: Path) -> str:
 
 
 def restored(server: OrthancProcess, study_uid: str) -> dict[str, Any]:
-    def ended() -> dict[str, Any] | None:
+    def end() -> dict[str, Any] | None:
         seen: dict[str, Any] = server.json("GET", RESTORE)[0]
         assert seen["study_instance_uid"] == study_uid
-        return seen if seen["state"] in ("done", "incomplete") else None
+        return seen if seen["state"] in ("done", "incomplete", "cancelled") else None
 
-    return dict(wait_for(ended, 60))
+    return dict(wait_for(end, 60))
 
 
 def ask_back(server: OrthancProcess, study_uid: str) -> dict[str, Any]:
@@ -175,6 +177,78 @@ def test_ingest_transcoding_applies_again_and_is_proven(
         assert done["outcomes"] == {"transcoded": 5}, done
         assert done["state"] == "done"
         assert "5 of them transcoded" in done["message"]
+
+
+def test_a_restore_asked_for_while_a_deletion_runs_and_the_deletion_both_end(
+    make_server: ServerFactory, small_study: list[Path], tmp_path: Path
+) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 3600}}) as server:
+        uploaded = http_upload(server, small_study)
+        other = http_upload(server, make_study(tmp_path / "other", slices=400, side=32, seed=41))
+        server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+        running = study_of(server, other[0])
+        server.json("POST", STUDIES, [running])
+        wait_for(lambda: progress_of(server, running)["instances_done"] >= 10)
+        ask_back(server, uid_of(small_study[0]))
+        assert progress_of(server, running)["state"] == "running"
+        assert restored(server, uid_of(small_study[0]))["state"] == "done"
+        assert ended(server, running)["state"] == "done"
+        assert sorted(server.json("GET", "/instances")) == sorted(uploaded)
+        assert_holds(server, small_study, uploaded)
+
+
+def filled(disk: Path) -> None:
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler").write_bytes(b"x" * free)
+
+
+def full_server(make_server: ServerFactory, disk: Path, ledger: Path) -> OrthancProcess:
+    """Attachments on `disk`, Orthanc's index and the ledger elsewhere."""
+    server = make_server({"DeferredDelete": {"GracePeriod": 0, "Path": str(ledger)}})
+    server.configuration |= {"StorageDirectory": str(disk), "IndexDirectory": str(server.folder / "index")}
+    return server
+
+
+def stuck_restore(server: OrthancProcess, disk: Path, paths: list[Path]) -> None:
+    """A study is deleted, the disk fills up, and its restore meets that."""
+    server.json("POST", "/deferred-delete/pause", {})
+    uploaded = http_upload(server, paths)
+    server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+    server.wait_until_written()
+    filled(disk)
+    ask_back(server, uid_of(paths[0]))
+    wait_for(lambda: server.json("GET", RESTORE)[0]["error"])
+    assert server.json("GET", RESTORE)[0]["state"] == "importing"
+    server.json("POST", "/deferred-delete/resume", {})
+
+
+def test_a_deletion_frees_the_full_disk_that_a_restore_waits_for(
+    make_server: ServerFactory, small_study: list[Path], small_disk: Path, tmp_path: Path
+) -> None:
+    with full_server(make_server, small_disk, tmp_path / "ledger.db") as server:
+        other = http_upload(server, make_study(tmp_path / "other", slices=40, side=64, seed=42))
+        large = study_of(server, other[0])
+        stuck_restore(server, small_disk, small_study[:10])
+        server.json("POST", STUDIES, [large])
+        assert ended(server, large)["state"] == "done"
+        done = restored(server, uid_of(small_study[0]))
+        assert (done["state"], done["error"]) == ("done", None)
+        assert len(server.json("GET", "/instances")) == 10
+
+
+def test_a_restore_that_gets_nowhere_is_cancelled_and_its_files_go(
+    make_server: ServerFactory, small_study: list[Path], small_disk: Path, tmp_path: Path
+) -> None:
+    with full_server(make_server, small_disk, tmp_path / "ledger.db") as server:
+        body = {"StudyInstanceUID": uid_of(small_study[0])}
+        assert server.request("POST", f"{RESTORE}/cancel", json.dumps(body)).status == 404
+        stuck_restore(server, small_disk, small_study[:10])
+        cancelled = server.json("POST", f"{RESTORE}/cancel", body)
+        assert (cancelled["state"], cancelled["files_held"]) == ("cancelled", 0)
+        assert "0 of 10 instances are back; cancelled" in cancelled["message"]
+        wait_until_drained(server)
+        assert server.attachment_files() == []
+        assert server.json("GET", "/instances") == []
 
 
 def test_without_an_http_server_there_is_nothing_to_ask(make_server: ServerFactory) -> None:

@@ -71,7 +71,7 @@ def _truncated(path: Path) -> None:
         (_empty, "is an empty file"),  # a crash of ours never leaves one
         (_short, "is not a SQLite database"),
         (_other_program, "is another program's database"),
-        (_future, "schema version 3: expected 1 to 2; a newer version"),
+        (_future, "schema version 4: expected 1 to 3; a newer version"),
         (_without_a_table, "has no proper table facts"),
         (_overwritten(0, 1), "is not a SQLite database"),  # the header
         (_overwritten(1, 8), "damaged|corrupt"),  # roots of the tables

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import Ledger, queries
+from deferred_delete import Ledger, queries, restore_queries, study_queries
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,21 @@ def test_a_claim_runs_as_many_steps_with_many_rows_as_with_few(tmp_path: Path, r
         ledger.complete([claim.pending_id for claim in claims])
         assert len(claims) == 50
         assert steps < 20_000
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (study_queries.TAKE_OFF, "INDEX resource_deletion_instances_of (instance_id=?"),
+        (study_queries.SLICE, "USING PRIMARY KEY (deletion_id=? AND attempts>?)"),
+        (restore_queries.TO_IMPORT, "USING INDEX held_of_restore (restore_id=? AND outcome=?)"),
+    ],
+    ids=["TAKE_OFF", "SLICE", "TO_IMPORT"],
+)
+def test_plans_of_what_is_asked_for_each_instance(ledger: Ledger, statement: str, expected: str) -> None:
+    connection = sqlite3.connect(ledger.path)
+    parameters = [1] * statement.count("?")
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    connection.close()
+    assert any(expected in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan

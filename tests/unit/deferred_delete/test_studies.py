@@ -12,7 +12,8 @@ import pytest
 from deferred_delete import Ledger, schema
 from deferred_delete.header import Header
 from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
-from deferred_delete.restorer import Restorer
+from deferred_delete.restore_book import Verdict
+from deferred_delete.states import WAYS, DeletionState, RestoreState, before, listed, under_way
 from deferred_delete.study_deleter import StudyDeleter, is_orthanc_id
 from deferred_delete.yielding import Yielding
 
@@ -84,6 +85,107 @@ def test_a_ledger_of_version_1_is_migrated_with_its_rows(version_1: Path) -> Non
         assert [each.state for each in ledger.studies.listed()] == ["queued"]
         (claim,) = ledger.claim(10, ledger.clock.now_ms())
         assert claim.pending_id == 7
+
+
+@pytest.fixture
+def version_2(version_1: Path) -> Path:
+    """A ledger as version 2 made it: a deletion under way with its list, a restore that imports, and one that is incomplete."""
+    with sqlite3.connect(version_1) as connection:
+        connection.executescript(Path(schema.__file__).with_name("schema_2.sql").read_text())
+        connection.execute("PRAGMA user_version = 2")
+        connection.executescript(
+            f"""
+            INSERT INTO resource_deletions (deletion_id, orthanc_id, level, state, instances_total, queued_at, attempts, last_error)
+                VALUES (3, '{STUDY}', 'study', 'running', 2, 5, 4, 'busy');
+            INSERT INTO resource_deletion_instances VALUES (3, 1, 'i0001');
+            INSERT INTO restores (restore_id, study_instance_uid, state, requested_at, instances_gone, outcomes, last_error)
+                VALUES (1, '1.1', 'incomplete', 5, 2, '{{"refused": 1}}', 'why'), (2, '1.2', 'importing', 6, 0, '{{}}', NULL);
+            INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at)
+                VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 5);
+            INSERT INTO held VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 0, 5, 2, '1.3', NULL, NULL);
+            """
+        )
+    connection.close()
+    return version_1
+
+
+def test_a_ledger_of_version_2_keeps_its_deletions_its_restores_and_what_they_hold(version_2: Path) -> None:
+    with Ledger(version_2) as ledger:
+        (deletion,) = ledger.studies.listed()
+        assert (deletion.deletion_id, deletion.orthanc_id, deletion.state, deletion.level) == (
+            3,
+            STUDY,
+            "running",
+            "study",
+        )
+        assert (deletion.attempts, deletion.last_error, deletion.instances_done) == (4, "busy", 1)
+        importing, incomplete = ledger.restores.progress()
+        assert (importing.state, importing.files_held) == ("importing", 1)
+        assert (incomplete.state, incomplete.outcomes, incomplete.instances_gone) == ("incomplete", {"refused": 1}, 2)
+        assert not ledger.restores.request("1.2"), "one at a time, still"
+        assert ledger.studies.request([STUDY]) == 0
+        (restore,) = ledger.restores.under_way()
+        (wanted,) = ledger.restores.to_import(restore, 10)
+        assert wanted.sop_instance_uid == "1.3"
+        assert ledger.restores.cancel("1.2")
+        assert [claim.pending_id for claim in ledger.claim(10, ledger.clock.now_ms())] == [7, 8]
+
+
+def _instructions(path: Path) -> int:
+    """What the migration to version 3 costs, in SQLite's own instructions; it is taken back."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection.set_progress_handler(count, 1)
+    connection.execute("BEGIN")
+    schema.MIGRATIONS[1](connection)
+    connection.execute("ROLLBACK")
+    connection.close()
+    return steps
+
+
+def test_the_migration_to_version_3_costs_as_much_with_many_pending_deletions_as_with_few(version_2: Path) -> None:
+    with_few = _instructions(version_2)
+    with sqlite3.connect(version_2) as connection:
+        connection.execute(
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
+            "WITH RECURSIVE n(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM n LIMIT 20000) SELECT x, 'u' || x, 1, 5, 5 FROM n"
+        )
+    connection.close()
+    assert with_few > 100
+    assert _instructions(version_2) == with_few
+
+
+def test_states_in_the_schema_are_those_of_the_code(ledger: Ledger) -> None:
+    connection = sqlite3.connect(ledger.path)
+    for table, kind in (("resource_deletions", DeletionState), ("restores", RestoreState)):
+        (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        assert f"CHECK (state IN {listed(kind)})" in text
+        (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (f"{table}_open",)).fetchone()
+        assert text.endswith(f"WHERE state IN {listed(under_way(kind))}")
+    connection.close()
+
+
+def test_every_state_that_is_no_end_can_be_cancelled_and_every_other_is_an_end() -> None:
+    for kind in (DeletionState, RestoreState):
+        for state in kind:
+            assert (kind["CANCELLED"] in WAYS[state]) if state in under_way(kind) else state not in WAYS
+            assert before(state) or state == next(iter(kind)), "each can be reached"
+
+
+def test_a_change_that_is_no_way_changes_nothing(ledger: Ledger) -> None:
+    ledger.studies.request([STUDY])
+    (deletion,) = ledger.studies.listed()
+    ledger.studies.end(deletion, DeletionState.DONE)
+    assert ledger.studies.listed()[0].state == "queued", "it has not begun"
+    ledger.studies.end(deletion, DeletionState.UNKNOWN)
+    ledger.studies.end(deletion, DeletionState.FAILED)
+    assert ledger.studies.listed()[0].state == "unknown"
 
 
 def test_a_migration_that_fails_leaves_version_1(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +304,15 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
     remember(ledger, attachments)
     ledger.restores.request("1.2")
     (restore,) = ledger.restores.under_way()
-    ledger.restores.hold(restore)
-    assert ledger.restores.files_held() == 5, "what the worker has in hand is the worker's"
+    assert not ledger.restores.hold(restore), "the worker may yet give back what it has in hand"
+    assert ledger.restores.files_held() == 5
+    assert ledger.restores.gathering
     assert ledger.claim(10, ledger.clock.now_ms()) == []
     for attachment in attachments:
         ledger.enqueue(attachment, 1)
     assert ledger.counts().total == 1
+    ledger.complete([claimed.pending_id])
+    assert ledger.restores.hold(restore)
     ledger.close()
 
     with Ledger(ledger.path) as again:
@@ -215,12 +320,15 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
         assert (restore.state, restore.instances_gone) == ("importing", 1)
         again.enqueue("0000000a-0000-4000-8000-000000000000", 3)
         for wanted in again.restores.to_import(restore, 10):
-            again.restores.note(wanted, "restored" if wanted.sop_instance_uid != "1.3.5" else "refused", "why")
+            verdict = Verdict("restored") if wanted.sop_instance_uid != "1.3.5" else Verdict("refused", "why")
+            again.restores.note(restore, wanted, verdict)
         assert again.restores.end(restore) == "incomplete"
         assert again.restores.files_held() == 1
         claims = again.claim(10, again.clock.now_ms() + 1)
-        assert {claim.attachment_uuid for claim in claims} == {*attachments[:5], "0000000a-0000-4000-8000-000000000000"}
-        assert claimed.pending_id in {claim.pending_id for claim in claims}, "given back at open"
+        assert {claim.attachment_uuid for claim in claims} == {
+            *attachments[1:5],
+            "0000000a-0000-4000-8000-000000000000",
+        }
         assert again.restores.release("1.2") == 1
         assert [claim.attachment_uuid for claim in again.claim(10, again.clock.now_ms() + 1)] == attachments[5:]
 
@@ -234,7 +342,7 @@ def test_what_an_incomplete_restore_holds_is_tried_by_the_next(ledger: Ledger, u
         (restore,) = ledger.restores.under_way()
         ledger.restores.hold(restore)
         (wanted,) = ledger.restores.to_import(restore, 10)
-        ledger.restores.note(wanted, outcome)
+        ledger.restores.note(restore, wanted, Verdict(outcome))
         ledger.restores.end(restore)
     assert ledger.restores.files_held() == 0
     assert [each.state for each in ledger.restores.progress()] == ["done", "incomplete"]
@@ -277,31 +385,3 @@ def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: L
         assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
         assert again.restores.forget_gone() is False
         assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
-
-
-def test_gathering_withholds_the_worker_and_waits_for_what_is_claimed(ledger: Ledger, storage, uuids: Uuids) -> None:
-    attachments = uuids(2)
-    for attachment in attachments:
-        ledger.enqueue(attachment, 1)
-    (claim,) = ledger.claim(1, ledger.clock.now_ms())
-    withheld: list[bool] = []
-    restorer = Restorer(
-        ledger,
-        storage,
-        OrthancClient(FakeOrthanc(0)),
-        same_image=lambda *_: False,
-        withhold=withheld.append,
-        given_back=lambda: None,
-        stopped=lambda: False,
-    )
-    ledger.restores.request("1.2")
-    for _ in range(5):
-        restorer.step()
-    assert ledger.restores.gathering, "a batch is still in the worker's hands"
-    ledger.release([claim.pending_id])
-    restorer.step()
-    restorer.step()
-    restorer.step()
-    assert not ledger.restores.under_way()
-    assert withheld[0] is True
-    assert withheld[-1] is False
