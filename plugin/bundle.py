@@ -17,6 +17,7 @@ from .parts.deletion import DeletionPart
 from .parts.guard import GuardPart
 from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
+from .parts.starting import attempt
 from .parts.transcoding import TranscodingPart
 
 
@@ -126,12 +127,12 @@ class Bundle:
         """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""
         self._token = self.sdk.GenerateRestApiAuthorizationToken()
         for part in self.parts:
-            part.started()
+            attempt(part.started, f"{part.section} did not start", part.lost)
 
     def stopped(self) -> None:
         """ORTHANC_STOPPED: no thread of ours may outlive this, or Python would be torn down under it."""
         for part in self.parts:
-            part.stopped()
+            attempt(part.stopped, f"{part.section} did not stop properly")
 
     def routes(self) -> list[rest.Route]:
         """What the sections that are on answer."""

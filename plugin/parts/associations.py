@@ -30,6 +30,7 @@ class AssociationsPart(Part):
 
     section = "DicomAssociations"
     needs = ("RegisterOnChangeCallback",)
+    lost = "until the next start C-STORE may wait 40 ms twice an instance, or changes of modalities are not seen"
 
     def __init__(self, sdk: ModuleType, configuration: Configuration, loopback: Loopback | None) -> None:
         settings = configuration.dicom_associations

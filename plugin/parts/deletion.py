@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -16,10 +17,13 @@ from ..loopback import Loopback
 from .deletion_orders import order_routes
 from .deletion_studies import study_routes
 from .part import PREFIX, Part, single
+from .starting import RepeatedStart, attempt
 
 logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 5.0
+RETRY_S = (1.0, 5.0, 30.0)
+_STUDIES = "background deletion and restore of studies"
 
 
 class DeletionPart(Part):
@@ -38,6 +42,7 @@ class DeletionPart(Part):
 
     section = "DeferredDelete"
     needs = ("RegisterStorageArea", "RegisterOnChangeCallback", "RegisterRestCallback")
+    lost = "until the next start deletions are recorded, and no file is unlinked"
 
     def __init__(
         self,
@@ -58,21 +63,40 @@ class DeletionPart(Part):
             if loopback is not None
             else None
         )
+        self._studies_start = (
+            RepeatedStart(self.studies.start, f"DeferredDelete: {_STUDIES}", RETRY_S) if self.studies else None
+        )
 
     def started(self) -> None:
-        """Starts the worker, and before it what may hold files back from it. Only now it is known which database Orthanc uses."""
-        self.deferred_delete.storage.start()  # copies that the start could not write wait, whoever serves Orthanc now
-        if index.serves_this_process(self._index_path):
-            self.deferred_delete.rely_on_rebuilding()
-        if self.studies is not None:
-            self.studies.start()
+        """Starts the worker, and before it what may hold files back from it; each whether or not the one before it did."""
+        attempt(
+            self._write_header_copies_later,
+            "DeferredDelete: the thread that writes header copies did not start",
+            "each is written within its store, and those that wait are written when Orthanc stops",
+        )
+        if self._studies_start is not None:
+            # Until the ledger has told whether a restore looks for its files, none may go.
+            self.deferred_delete.worker.withhold(True)
+            attempt(
+                self._studies_start.begin,
+                f"DeferredDelete: {_STUDIES} did not start",
+                "until the next start they are queued, and no file is unlinked",
+            )
         self.deferred_delete.worker.start()
 
+    def _write_header_copies_later(self) -> None:
+        self.deferred_delete.storage.start()  # copies that the start could not write wait, whoever serves Orthanc now
+        if index.serves_this_process(self._index_path):  # known only now: another database may serve Orthanc
+            self.deferred_delete.rely_on_rebuilding()
+
     def stopped(self) -> None:
-        """Stops the threads and closes the ledger."""
-        if self.studies is not None:
-            self.studies.stop(STOP_DEADLINE_S)
-        self.deferred_delete.close(STOP_DEADLINE_S)
+        """Stops the threads and closes the ledger, that too whatever raised before."""
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self.deferred_delete.close, STOP_DEADLINE_S)
+            if self.studies is not None:
+                last_first.callback(self.studies.stop, STOP_DEADLINE_S)
+            if self._studies_start is not None:
+                last_first.callback(self._studies_start.stop, STOP_DEADLINE_S)
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """The ledger and its worker."""

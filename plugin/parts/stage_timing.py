@@ -37,6 +37,7 @@ class StageTimingPart(Part):
         "RegisterOnChangeCallback",
         "RegisterRestCallback",
     )
+    lost = "until the next start windows, Orthanc's own metrics and the trimming of memory stand still"
 
     def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
         settings = configuration.stage_timing
