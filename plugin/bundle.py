@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
+from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
 from . import __version__, allocator, operators_page, rest
@@ -60,6 +61,11 @@ class Bundle:
             if configuration.deferred_delete
             else None
         )
+        # Metrics belong to no section: without StageTiming those of the other parts are there all the same.
+        self.exposition = self.timing.exposition if self.timing else Exposition()
+        for part in self.parts:
+            for name, source in part.metrics().items():
+                self.exposition.add_source(source, name=name)
 
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
         """Whether `stored` is what our own transcoder, which proves each image, makes of `original`, with nothing lost."""
@@ -109,9 +115,6 @@ class Bundle:
         rest.register(sdk, self.routes())
         if self.parts:
             operators_page.link_from_explorer(sdk)
-        if self.timing is not None:
-            for part in self.parts:
-                self.timing.add_metrics_of(part)
 
     def _changes(self) -> dict[int, Callable[[], None]]:
         changes = self.sdk.ChangeType
@@ -138,7 +141,16 @@ class Bundle:
         """What the sections that are on answer."""
         if not self.parts:
             return []
-        routes = [rest.Route("GET", "/bundle/status", "what is on", lambda _: self._status()), *operators_page.routes()]
+        routes = [
+            rest.Route("GET", "/bundle/status", "what is on", lambda _: self._status()),
+            rest.Route(
+                "GET",
+                "/bundle/metrics",
+                "Prometheus text",
+                lambda _: rest.Answer(self.exposition.render(), CONTENT_TYPE),
+            ),
+            *operators_page.routes(),
+        ]
         return routes + [route for part in self.parts for route in part.routes()]
 
     def _status(self) -> rest.Answer:
