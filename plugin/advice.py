@@ -12,6 +12,7 @@ from deferred_delete.schema import APPLICATION_ID, SCHEMA_VERSION
 from .config import Configuration
 from .conflicts import storage_conflict
 from .filesystems import is_remote, kind_of
+from .loopback import lost_for_want_of_a_certificate
 
 PYTHON_PLUGIN = "libOrthancPython.so"
 # From when on recycled patients visibly fill a disk that MaximumStorageSize was to keep free.
@@ -135,6 +136,13 @@ def ports(configuration: Configuration) -> Advice:
         yield "HttpServerEnabled: false: neither the bundle's page nor its routes and metrics can be reached"
 
 
+def client_certificates(configuration: Configuration) -> Advice:
+    """Certificates that Orthanc asks of its clients, of which we are one."""
+    lost = lost_for_want_of_a_certificate(configuration)
+    if lost:
+        yield lost
+
+
 def overwriting(configuration: Configuration) -> Advice:
     """Instances that replace their like leave files behind."""
     deletion = configuration.deferred_delete
@@ -171,6 +179,7 @@ LOOKS: tuple[Callable[[Configuration], Advice], ...] = (
     overwriting,
     losses,
     ports,
+    client_certificates,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -9,10 +10,9 @@ from types import ModuleType
 from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
-from . import __version__, allocator, operators_page, rest
+from . import __version__, allocator, loopback, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
 from .config import Configuration, ConfigurationError
-from .loopback import Loopback
 from .parts.associations import AssociationsPart
 from .parts.deletion import DeletionPart
 from .parts.guard import GuardPart
@@ -20,6 +20,8 @@ from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
 from .parts.starting import attempt
 from .parts.transcoding import TranscodingPart
+
+logger = logging.getLogger(__name__)
 
 
 class Bundle:
@@ -38,12 +40,15 @@ class Bundle:
         self.sdk = sdk
         self.configuration = configuration
         core = configuration.core
-        # None where Orthanc has no HTTP server to ask.
+        # None where our threads cannot ask Orthanc.
         self.loopback = (
-            Loopback(core.http_port, tls=core.ssl_enabled, authorization=lambda: self._token)
-            if core.http_server_enabled
-            else None
+            None
+            if loopback.refusal(core)
+            else loopback.Loopback(core.http_port, tls=core.ssl_enabled, authorization=lambda: self._token)
         )
+        lost = loopback.lost_for_want_of_a_certificate(configuration)
+        if lost:
+            logger.warning("%s", lost)
         self._token = ""
         self._check_sdk((DeletionPart, TranscodingPart, GuardPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None

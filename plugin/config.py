@@ -47,6 +47,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     http_server_enabled: bool = True
     http_port: int = 8042
     ssl_enabled: bool = False
+    ssl_verify_peers: bool = False
     ingest_transcoding: str = ""
     malloc_arena_max: int = 5
 

@@ -13,7 +13,7 @@ from timing import Metric
 from .. import index, rest
 from ..config import Configuration, ConfigurationError
 from ..conflicts import loaded_libraries, storage_conflict
-from ..loopback import Loopback
+from ..loopback import Loopback, refusal
 from .deletion_orders import order_routes
 from .deletion_studies import study_routes
 from .part import PREFIX, Part, single
@@ -32,7 +32,7 @@ class DeletionPart(Part):
     Args:
         sdk: the `orthanc` module.
         configuration: with the section.
-        loopback: a client of our own REST API; None without HttpServerEnabled, which leaves no background deletion of studies and no restore.
+        loopback: a client of our own REST API; None where our threads cannot ask it, which leaves no background deletion of studies and no restore.
         proven: whether an instance that Orthanc gives back is what our own transcoder makes of the original.
 
     Raises:
@@ -53,6 +53,7 @@ class DeletionPart(Part):
     ) -> None:
         self._sdk = sdk
         self._index_path = configuration.index_path
+        self._cannot_ask = refusal(configuration.core)
         self.deferred_delete = _open(configuration)
         self.studies = (
             StudyService(
@@ -120,7 +121,7 @@ class DeletionPart(Part):
                 "as the C++ DelayedDeletion plugin answers",
                 lambda _: self._delayed_deletion_status(worker),
             ),
-            *study_routes(self.studies),
+            *study_routes(self.studies, self._cannot_ask),
         ]
 
     def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:

@@ -175,13 +175,3 @@ def test_ingest_transcoding_applies_again_and_is_proven(
         assert done["outcomes"] == {"transcoded": 5}, done
         assert done["state"] == "done"
         assert "5 of them transcoded" in done["message"]
-
-
-def test_without_an_http_server_there_is_nothing_to_ask(make_server: ServerFactory) -> None:
-    from plugin import rest
-    from plugin.parts.deletion_studies import study_routes
-
-    for route in study_routes(None):
-        with pytest.raises(rest.RefusedError, match="HttpServerEnabled") as refused:
-            route.handler(rest.Request(route.path))
-        assert refused.value.status == 409

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from harness import certificates
 from harness.orthanc_process import BUNDLE
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
@@ -47,3 +49,42 @@ def test_a_ledger_that_is_busy_at_the_start_stops_nothing(
         assert server.json("POST", STUDIES, [study])["queued"] == 1
         assert ended(server, study)["state"] == "done"
         wait_until_drained(server)
+
+
+def test_client_certificates_are_told_of_at_the_start_and_by_the_check(
+    make_server: ServerFactory, tmp_path: Path
+) -> None:
+    """Nothing is asked over TLS here: 1.10.1 crashes at the first request, without the bundle too."""
+    made = certificates.make(tmp_path)
+    both = tmp_path / "server.pem"
+    both.write_text(made.certificate.read_text() + made.key.read_text())
+    server = make_server(
+        {
+            "DeferredDelete": {},
+            "SslEnabled": True,
+            "SslCertificate": str(both),
+            "SslVerifyPeers": True,
+            "SslTrustedClientCertificates": str(made.certificate),
+        }
+    )
+    server.spawn()
+    wait_for(lambda: "Orthanc has started" in server.log_text())
+    line = "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no background deletion"
+    assert server.log_text().count(line) == 1
+    assert server.running
+    done = subprocess.run(
+        [BUNDLE / "bin" / "ingest-bundle", "plugin", "check", server.configuration_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"warning: {line}" in done.stdout
+
+
+def test_without_tls_nobody_is_asked_for_a_certificate(make_server: ServerFactory, small_study: list[Path]) -> None:
+    with make_server({"DeferredDelete": {"GracePeriod": 0}, "SslVerifyPeers": True}) as server:
+        study = study_of(server, http_upload(server, small_study[:3])[0])
+        assert server.json("POST", STUDIES, [study])["queued"] == 1
+        assert ended(server, study)["state"] == "done"
+        assert "no client certificate" not in server.log_text()

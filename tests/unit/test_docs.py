@@ -74,6 +74,8 @@ OF_ORTHANC = {
     "DicomModalities",
     "DicomModalitiesInDatabase",
     "DicomTlsEnabled",
+    "RemoteAccessAllowed",
+    "SslTrustedClientCertificates",
     "MallocArenasCount",
 }
 

@@ -121,6 +121,27 @@ def test_a_loss_that_no_restore_meets_is_not_warned_of(
     assert run(tmp_path, fine | {"IngestTranscoder": {"Rules": [LOSSY]}}, capsys)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # Without TLS Orthanc asks nobody for a certificate.
+        {"SslVerifyPeers": True},
+        {"SslEnabled": True},
+        # No section that asks Orthanc anything.
+        {
+            "SslEnabled": True,
+            "SslVerifyPeers": True,
+            "DeferredDelete": {"Enable": False},
+            "DicomAssociations": {"QuickAck": False},
+        },
+    ],
+)
+def test_client_certificates_that_stop_nothing_are_not_warned_of(
+    tmp_path: Path, fine: dict[str, Any], capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
+) -> None:
+    assert run(tmp_path, fine | changes, capsys)[0] == 0
+
+
 WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("no script", {"PythonScript": None}, "PythonScript: not there"),
     ("another script", {"PythonScript": __file__}, "not the bundle's plugin/main.py"),
@@ -146,6 +167,17 @@ WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("ports", {"HttpPort": 104, "DicomPort": 104}, "HttpPort: 104: the same as DicomPort"),
     ("port", {"DicomPort": 104104}, "DicomPort: 104104: expected 1 to 65535"),
     ("no HTTP", {"HttpServerEnabled": False}, "HttpServerEnabled: false"),
+    (
+        "client certificates",
+        {"SslEnabled": True, "SslVerifyPeers": True},
+        "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no background deletion and "
+        "restore of studies, no audit of a running Orthanc, no notice of modalities that are added at runtime",
+    ),
+    (
+        "client certificates, nothing but deletion",
+        {"SslEnabled": True, "SslVerifyPeers": True, "DicomAssociations": {"Outgoing": False}},
+        "no audit of a running Orthanc: expected",
+    ),
 ]
 
 
