@@ -6,13 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from . import headers, takeover
 from .area import DeferredStorageArea
 from .backlog import Backlog
 from .errors import LedgerError
 from .ledger import Ledger
+from .ledger_place import LEDGER_NAME
 from .manners import IngestWatch
 from .settings import Settings
 from .takeover import Takeover
@@ -20,8 +20,6 @@ from .worker import Worker
 from .write_behind import WriteBehindStorage
 
 _log = logging.getLogger(__name__)
-
-LEDGER_NAME: Final = "deferred-deletions.db"
 
 # Of these attachments, the ones Orthanc's index knows.
 LiveOnes = Callable[[Sequence[str]], Collection[str]]

@@ -94,9 +94,14 @@ def network_disk(configuration: Configuration) -> Advice:
         yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: expected Workers of 4 or more"
     ledger = kind_of(configuration.ledger_path.parent)
     if is_remote(ledger):
+        expected = (
+            f"move it to {configuration.new_ledger_path} while Orthanc is stopped"
+            if configuration.keeps_ledger_elsewhere
+            else "expected a path on a disk of this machine"
+        )
         yield (
             f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be damaged, because SQLite's "
-            "write-ahead log needs shared memory: expected a path on a disk of this machine"
+            f"write-ahead log needs shared memory: {expected}"
         )
 
 

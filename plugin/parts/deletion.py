@@ -143,11 +143,22 @@ def _open(configuration: Configuration) -> DeferredDelete:
     if conflict:
         raise ConfigurationError(conflict)
     sync = configuration.core.sync_storage_area
+    ledger_path = configuration.ledger_path
+    if not settings.path:
+        # IndexDirectory, which Orthanc itself makes only after its plugins have been loaded.
+        ledger_path.parent.mkdir(parents=True, exist_ok=True)
+    if configuration.keeps_ledger_elsewhere:
+        logger.warning(
+            "deferred deletion: the ledger %s was found there and is used; new ones are made beside Orthanc's index: it can be moved "
+            "to %s while Orthanc is stopped",
+            ledger_path,
+            configuration.new_ledger_path,
+        )
     opened = DeferredDelete(
         configuration.storage_root,
         settings,
         sync=sync,
-        ledger_path=configuration.ledger_path,
+        ledger_path=ledger_path,
         live_ones=index.reader(configuration.index_path),
         header_copies=index.header_copies(configuration.index_path),
     )
@@ -158,7 +169,7 @@ def _open(configuration: Configuration) -> DeferredDelete:
     logger.info(
         "deferred deletion: storage %s, ledger %s, SyncStorageArea %s, GracePeriod %g s",
         configuration.storage_root,
-        configuration.ledger_path,
+        ledger_path,
         sync,
         settings.grace_period,
     )
