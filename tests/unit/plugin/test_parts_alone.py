@@ -164,3 +164,22 @@ def test_studies_that_never_start_end_with_orthanc(
     bundle.stopped()
     assert is_closed(bundle)
     assert not [thread for thread in threading.enumerate() if thread.name == "deferred-delete-start"]
+
+
+def test_where_no_thread_can_be_started_each_part_says_so_and_the_ledger_is_closed_in_the_end(
+    make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = make_bundle(DicomAssociations={"Outgoing": False}, DeferredDelete={}, StageTiming={})
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
+        bundle.started()
+    lines = errors(caplog)
+    assert [line.partition(" did not start")[0] for line in lines if "until the next start" in line] == [
+        "DicomAssociations",
+        "DeferredDelete: background deletion and restore of studies",
+        "DeferredDelete",
+        "StageTiming",
+    ]
+    assert all("can't start new thread" in line for line in lines)
+    bundle.stopped()
+    assert is_closed(bundle)
