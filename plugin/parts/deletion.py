@@ -81,7 +81,7 @@ class DeletionPart(Part):
             attempt(
                 self._studies_start.begin,
                 f"DeferredDelete: {_STUDIES} did not start",
-                "until the next start they are queued, and no file is unlinked",
+                "until the next start they are only queued",
             )
         self.deferred_delete.worker.start()
 
