@@ -16,8 +16,9 @@ from .errors import (
 )
 from .headers import INDEXED_NEWEST_FIRST, HeaderCopy
 from .ledger import Ledger
+from .ledger_place import LEDGER_NAME, ledger_place
 from .likeness import same_image
-from .service import LEDGER_NAME, DeferredDelete
+from .service import DeferredDelete
 from .settings import DelayedDeletionSettings, Settings
 from .storage import FileStorage
 from .study_deleter import is_orthanc_id
@@ -48,5 +49,6 @@ __all__ = [
     "TakeoverError",
     "Worker",
     "is_orthanc_id",
+    "ledger_place",
     "same_image",
 ]

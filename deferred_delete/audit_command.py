@@ -15,8 +15,8 @@ from rich.table import Table
 from .audit import YOUNG_S, AuditError, Finding, Report, Walk, compare
 from .audit_next_start import NextStart
 from .audit_sources import stopped_index, stopped_ledger
+from .ledger_place import LEDGER_NAME, ledger_place
 from .quarantine import Quarantine, bring_back
-from .service import LEDGER_NAME
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,7 +26,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     audit.add_argument("storage", type=Path, metavar="STORAGE", help="Orthanc's StorageDirectory")
     audit.add_argument("--index", type=Path, metavar="PATH", help="Orthanc's index (default: STORAGE/index)")
-    audit.add_argument("--ledger", type=Path, metavar="PATH", help=f"the ledger (default: STORAGE/{LEDGER_NAME})")
+    audit.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="PATH",
+        help=f"the ledger (default: {LEDGER_NAME} beside the index or in STORAGE)",
+    )
     audit.add_argument("--json", action="store_true", help="one JSON line for each finding, and one for the totals")
     audit.add_argument(
         "--young",
@@ -50,12 +55,13 @@ def run(parsed: argparse.Namespace) -> int:
             f"{bring_back(parsed.storage, parsed.restore_from)} files moved back to {parsed.storage}", markup=False
         )
         return 0
-    ledger = parsed.ledger or parsed.storage / LEDGER_NAME
+    index_path = parsed.index or parsed.storage / "index"
+    ledger = parsed.ledger or ledger_place(index_path.with_name(LEDGER_NAME), parsed.storage / LEDGER_NAME)
     if parsed.ledger is not None and not ledger.is_file():
         raise AuditError(f"there is no ledger {ledger}: expected a file such as {LEDGER_NAME}")
     with contextlib.ExitStack() as stack:
         pending = stack.enter_context(stopped_ledger(ledger if ledger.is_file() else None))
-        index = stack.enter_context(stopped_index(parsed.index or parsed.storage / "index"))
+        index = stack.enter_context(stopped_index(index_path))
         next_start = NextStart(parsed.storage, index, pending.headers_within_s())
         quarantine = stack.enter_context(Quarantine(parsed.storage, parsed.quarantine)) if parsed.quarantine else None
         walk = Walk(parsed.storage, stack.enter_context(_progress()))

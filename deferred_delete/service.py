@@ -5,13 +5,13 @@ import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from . import headers, takeover
 from .area import DeferredStorageArea
 from .backlog import Backlog
 from .errors import LedgerError
 from .ledger import Ledger
+from .ledger_place import LEDGER_NAME
 from .manners import IngestWatch
 from .settings import Settings
 from .takeover import Takeover
@@ -19,8 +19,6 @@ from .worker import Worker
 from .write_behind import WriteBehindStorage
 
 _log = logging.getLogger(__name__)
-
-LEDGER_NAME: Final = "deferred-deletions.db"
 
 # Of these attachments, the ones Orthanc's index knows.
 LiveOnes = Callable[[Sequence[str]], Collection[str]]
@@ -113,13 +111,21 @@ class DeferredDelete:
             self.area.write_header = self.storage.create_later
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Stops the worker and closes the ledger. What Orthanc removes from now on is unlinked at once."""
-        self.worker.stop(timeout_s)
+        """Stops the worker and closes the ledger, even if the stop raises. What Orthanc removes from now on is unlinked at once."""
+        try:
+            self.worker.stop(timeout_s)
+        finally:
+            self._close_storage_and_ledger(timeout_s)
+
+    def _close_storage_and_ledger(self, timeout_s: float) -> None:
         self.area.write_header = None
-        whole = self.storage.stop(timeout_s)
-        if not whole:
-            self._note_headers_missing(True)
-        self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
+        whole = False
+        try:
+            whole = self.storage.stop(timeout_s)
+            if not whole:
+                self._note_headers_missing(True)
+        finally:
+            self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
 
     def _rebuild_headers(self, header_copies: HeaderCopies, within_s: float) -> None:
         known_missing = self.ledger.power_loss.headers_missing

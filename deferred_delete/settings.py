@@ -16,7 +16,10 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     enable: Annotated[bool, Meta(description="Whether deletions are deferred. Absent section: off.")] = True
     path: Annotated[
         str,
-        Meta(description="The ledger's file. Empty: deferred-deletions.db in the StorageDirectory."),
+        Meta(
+            description="The ledger's file. Empty: deferred-deletions.db beside Orthanc's index (IndexDirectory, by default the "
+            "StorageDirectory); one that is in the StorageDirectory already stays there."
+        ),
     ] = ""
     grace_period: Annotated[
         float,
@@ -90,6 +93,11 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
         return round(self.grace_period * 1000)
 
 
+def ledger_of(database: str) -> str:
+    """The path of our ledger that belongs to a database of the C++ plugin's."""
+    return f"{database}.deferred"
+
+
 class DelayedDeletionSettings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The C++ plugin's section, understood so that whoever moves from it changes nothing."""
 
@@ -107,5 +115,5 @@ class DelayedDeletionSettings(msgspec.Struct, rename="pascal", forbid_unknown_fi
             enable=self.enable,
             throttle_delay_ms=self.throttle_delay_ms,
             grace_period=0,
-            path=f"{self.path}.deferred" if self.path else "",
+            path=ledger_of(self.path) if self.path else "",
         )

@@ -12,6 +12,7 @@ from deferred_delete.schema import APPLICATION_ID, SCHEMA_VERSION
 from .config import Configuration
 from .conflicts import storage_conflict
 from .filesystems import is_remote, kind_of
+from .loopback import lost_for_want_of_a_certificate
 
 PYTHON_PLUGIN = "libOrthancPython.so"
 # From when on recycled patients visibly fill a disk that MaximumStorageSize was to keep free.
@@ -93,9 +94,14 @@ def network_disk(configuration: Configuration) -> Advice:
         yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: expected Workers of 4 or more"
     ledger = kind_of(configuration.ledger_path.parent)
     if is_remote(ledger):
+        expected = (
+            f"move it to {configuration.new_ledger_path} while Orthanc is stopped"
+            if configuration.keeps_ledger_elsewhere
+            else "expected a path on a disk of this machine"
+        )
         yield (
             f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be damaged, because SQLite's "
-            "write-ahead log needs shared memory: expected a path on a disk of this machine"
+            f"write-ahead log needs shared memory: {expected}"
         )
 
 
@@ -135,6 +141,13 @@ def ports(configuration: Configuration) -> Advice:
         yield "HttpServerEnabled: false: neither the bundle's page nor its routes and metrics can be reached"
 
 
+def client_certificates(configuration: Configuration) -> Advice:
+    """Certificates that Orthanc asks of its clients, of which we are one."""
+    lost = lost_for_want_of_a_certificate(configuration)
+    if lost:
+        yield lost
+
+
 def overwriting(configuration: Configuration) -> Advice:
     """Instances that replace their like leave files behind."""
     deletion = configuration.deferred_delete
@@ -171,6 +184,7 @@ LOOKS: tuple[Callable[[Configuration], Advice], ...] = (
     overwriting,
     losses,
     ports,
+    client_certificates,
 )
 
 

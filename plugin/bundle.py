@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
+from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
-from . import __version__, allocator, operators_page, rest
+from . import __version__, allocator, loopback, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
 from .config import Configuration, ConfigurationError
-from .loopback import Loopback
 from .parts.associations import AssociationsPart
 from .parts.deletion import DeletionPart
 from .parts.guard import GuardPart
 from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
+from .parts.starting import attempt
 from .parts.transcoding import TranscodingPart
+
+logger = logging.getLogger(__name__)
 
 
 class Bundle:
@@ -36,12 +40,15 @@ class Bundle:
         self.sdk = sdk
         self.configuration = configuration
         core = configuration.core
-        # None where Orthanc has no HTTP server to ask.
+        # None where our threads cannot ask Orthanc.
         self.loopback = (
-            Loopback(core.http_port, tls=core.ssl_enabled, authorization=lambda: self._token)
-            if core.http_server_enabled
-            else None
+            None
+            if loopback.refusal(core)
+            else loopback.Loopback(core.http_port, tls=core.ssl_enabled, authorization=lambda: self._token)
         )
+        lost = loopback.lost_for_want_of_a_certificate(configuration)
+        if lost:
+            logger.warning("%s", lost)
         self._token = ""
         self._check_sdk((DeletionPart, TranscodingPart, GuardPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
@@ -59,6 +66,11 @@ class Bundle:
             if configuration.deferred_delete
             else None
         )
+        # Metrics belong to no section: without StageTiming those of the other parts are there all the same.
+        self.exposition = self.timing.exposition if self.timing else Exposition()
+        for part in self.parts:
+            for name, source in part.metrics().items():
+                self.exposition.add_source(source, name=name)
 
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
         """Whether `stored` is what our own transcoder, which proves each image, makes of `original`, with nothing lost."""
@@ -108,9 +120,6 @@ class Bundle:
         rest.register(sdk, self.routes())
         if self.parts:
             operators_page.link_from_explorer(sdk)
-        if self.timing is not None:
-            for part in self.parts:
-                self.timing.add_metrics_of(part)
 
     def _changes(self) -> dict[int, Callable[[], None]]:
         changes = self.sdk.ChangeType
@@ -126,18 +135,27 @@ class Bundle:
         """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""
         self._token = self.sdk.GenerateRestApiAuthorizationToken()
         for part in self.parts:
-            part.started()
+            attempt(part.started, f"{part.section} did not start", part.lost)
 
     def stopped(self) -> None:
         """ORTHANC_STOPPED: no thread of ours may outlive this, or Python would be torn down under it."""
         for part in self.parts:
-            part.stopped()
+            attempt(part.stopped, f"{part.section} did not stop properly")
 
     def routes(self) -> list[rest.Route]:
         """What the sections that are on answer."""
         if not self.parts:
             return []
-        routes = [rest.Route("GET", "/bundle/status", "what is on", lambda _: self._status()), *operators_page.routes()]
+        routes = [
+            rest.Route("GET", "/bundle/status", "what is on", lambda _: self._status()),
+            rest.Route(
+                "GET",
+                "/bundle/metrics",
+                "Prometheus text",
+                lambda _: rest.Answer(self.exposition.render(), CONTENT_TYPE),
+            ),
+            *operators_page.routes(),
+        ]
         return routes + [route for part in self.parts for route in part.routes()]
 
     def _status(self) -> rest.Answer:

@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = read(path, os.environ)
         configuration = parse(json.dumps(files.document), files.folder)
         _refuse_missing_script(configuration)
-        rehearsal = rehearse(configuration)
+        lines = _summary(configuration, rehearse(configuration))
     except (ConfigurationError, DeferredDeleteError, OSError, RuntimeError) as error:
         print(f"refused: {one_line(error)}")  # noqa: T201 - this is a command
         return REFUSED
     warnings = [*files.remarks, *(line for look in advice.LOOKS for line in look(configuration))]
-    for line in [*_summary(configuration, rehearsal), *(f"warning: {line}" for line in warnings)]:
+    for line in [*lines, *(f"warning: {line}" for line in warnings)]:
         print(line)  # noqa: T201
     print(f"{len(warnings)} warnings" if warnings else "fine")  # noqa: T201
     return WARNED if warnings else FINE
@@ -64,8 +64,9 @@ def _summary(configuration: Configuration, rehearsal: Rehearsal) -> list[str]:
         f"storage: {configuration.storage_root}",
     ]
     if configuration.deferred_delete is not None:
+        found = ", found there" if configuration.keeps_ledger_elsewhere else ""
         lines.append(
-            f"ledger: {configuration.ledger_path}, grace period {configuration.deferred_delete.grace_period:g} s"
+            f"ledger: {configuration.ledger_path}{found}, grace period {configuration.deferred_delete.grace_period:g} s"
         )
     callbacks = [name for name in dict.fromkeys(rehearsal.callbacks) if name != "RegisterRestCallback"]
     lines.append(f"callbacks: {', '.join(callbacks) or 'none'}")

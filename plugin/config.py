@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from association import settings as association_settings
+from deferred_delete import LEDGER_NAME, ledger_place
 from deferred_delete import settings as deferred_delete_settings
 from guard import settings as guard_settings
 from timing import settings as timing_settings
@@ -47,6 +48,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
     http_server_enabled: bool = True
     http_port: int = 8042
     ssl_enabled: bool = False
+    ssl_verify_peers: bool = False
     ingest_transcoding: str = ""
     malloc_arena_max: int = 5
 
@@ -74,13 +76,29 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ledger_path(self) -> Path:
-        """The ledger of pending deletions: as configured, or beside Orthanc's own index."""
+        """The ledger of pending deletions: as configured, else the one that is there already, else beside Orthanc's own index.
+
+        Raises:
+            LedgerRefusedError: none is configured and there are two.
+        """
         assert self.deferred_delete is not None
-        return (
-            self.resolve(self.deferred_delete.path)
-            if self.deferred_delete.path
-            else self.storage_root / "deferred-deletions.db"
-        )
+        if self.deferred_delete.path:
+            return self.resolve(self.deferred_delete.path)
+        earlier = [self.storage_root / LEDGER_NAME]
+        if self.delayed_deletion_path is not None:  # made while the C++ plugin's section alone was there
+            earlier.append(Path(deferred_delete_settings.ledger_of(str(self.delayed_deletion_path))))
+        return ledger_place(self.new_ledger_path, *earlier)
+
+    @property
+    def new_ledger_path(self) -> Path:
+        """Where a ledger is made if none is configured: beside Orthanc's own index, which does not like network disks either."""
+        return self.index_path.with_name(LEDGER_NAME)
+
+    @property
+    def keeps_ledger_elsewhere(self) -> bool:
+        """Whether the ledger is one that was found, not where a new one would be."""
+        assert self.deferred_delete is not None
+        return not self.deferred_delete.path and self.ledger_path != self.new_ledger_path
 
     @property
     def index_path(self) -> Path:

@@ -11,7 +11,42 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .config import Configuration, CoreSettings
+
 TIMEOUT_S = 600.0
+
+
+_NO_CERTIFICATE = "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with"
+_PROXY = "expected false, and a reverse proxy before Orthanc that asks clients for their certificates"
+
+
+def refusal(core: CoreSettings) -> str:
+    """One line why our threads cannot ask this Orthanc, or empty.
+
+    A client certificate of our own would have to be among those that Orthanc trusts (SslTrustedClientCertificates), which is the
+    operator's file to change, not ours.
+    """
+    if not core.http_server_enabled:
+        return "HttpServerEnabled: false: the bundle cannot ask Orthanc: expected true"
+    if core.ssl_enabled and core.ssl_verify_peers:
+        return f"{_NO_CERTIFICATE}: {_PROXY}"
+    return ""
+
+
+def lost_for_want_of_a_certificate(configuration: Configuration) -> str:
+    """One line that says what does not work because Orthanc asks for client certificates, or empty.
+
+    Without an HTTP server nobody could ask for any of it, so that is not told here.
+    """
+    core, associations = configuration.core, configuration.dicom_associations
+    if not (core.http_server_enabled and core.ssl_enabled and core.ssl_verify_peers):
+        return ""
+    lost = []
+    if configuration.deferred_delete is not None:
+        lost += ["no background deletion and restore of studies", "no audit of a running Orthanc"]
+    if associations is not None and core.dicom_server_enabled and associations.quick_ack and associations.outgoing:
+        lost += ["no notice of modalities that are added at runtime"]
+    return f"{_NO_CERTIFICATE}: without it there is {', '.join(lost)}: {_PROXY}" if lost else ""
 
 
 class LoopbackError(Exception):

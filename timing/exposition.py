@@ -1,4 +1,4 @@
-"""The recorder's numbers, and those of others, as Prometheus text."""
+"""The bundle's numbers, the recorder's among them where there is one, as Prometheus text."""
 
 import logging
 import re
@@ -27,9 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 class Exposition:
-    """Renders the recorder's numbers and those of every added source as one Prometheus exposition."""
+    """Renders the numbers of every added source, and the recorder's, as one Prometheus exposition.
 
-    def __init__(self, recorder: Recorder) -> None:
+    Args:
+        recorder: None where stages are not timed.
+    """
+
+    def __init__(self, recorder: Recorder | None = None) -> None:
         self._collector = _BundleCollector(recorder)
         # A registry of our own: the default one adds metrics of the process, which here is Orthanc's.
         self._registry = CollectorRegistry(auto_describe=False)
@@ -67,7 +71,7 @@ class Exposition:
 
 
 class _BundleCollector(Collector):
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder | None) -> None:
         self._recorder = recorder
         self._sources: list[tuple[str, Source]] = []
         self._errors: dict[str, int] = {}
@@ -79,7 +83,7 @@ class _BundleCollector(Collector):
             self._errors.setdefault(name, 0)
 
     def collect(self) -> Iterator[Family]:
-        own = list(_recorder_families(self._recorder.reading()))
+        own = [] if self._recorder is None else list(_recorder_families(self._recorder.reading()))
         errors = CounterMetricFamily(
             f"{PREFIX}source_errors", "Times a source of metrics failed or gave a malformed metric.", labels=["source"]
         )

@@ -30,7 +30,10 @@ let timer = 0;
 
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (!answer.ok) throw new Error(`${path.slice(3)}: HTTP ${answer.status}`);
+  if (!answer.ok) {
+    const told = await answer.json().catch(() => null); // null: an error page of a proxy
+    throw new Error(`${path.slice(3)}: HTTP ${answer.status}${told?.Message ? `, ${told.Message}` : ""}`);
+  }
   return answer.json();
 }
 

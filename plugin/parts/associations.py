@@ -30,6 +30,7 @@ class AssociationsPart(Part):
 
     section = "DicomAssociations"
     needs = ("RegisterOnChangeCallback",)
+    lost = "until the next start C-STORE may wait 40 ms twice an instance, or changes of modalities are not seen"
 
     def __init__(self, sdk: ModuleType, configuration: Configuration, loopback: Loopback | None) -> None:
         settings = configuration.dicom_associations
@@ -42,7 +43,7 @@ class AssociationsPart(Part):
             Tuner(settings, core.dicom_port, configuration.modality_ports) if core.dicom_server_enabled else None
         )
         self._follower: ModalityFollower | None = None
-        # Without an HTTP server to ask, orthanc.json's modalities are all that is known.
+        # Where Orthanc cannot be asked, orthanc.json's modalities are all that is known.
         if self.tuner is not None and loopback is not None and settings.quick_ack and settings.outgoing:
             self._follower = ModalityFollower(loopback, self.tuner.set_modality_ports)
 

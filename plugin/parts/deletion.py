@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -12,14 +13,17 @@ from timing import Metric
 from .. import index, rest
 from ..config import Configuration, ConfigurationError
 from ..conflicts import loaded_libraries, storage_conflict
-from ..loopback import Loopback
+from ..loopback import Loopback, refusal
 from .deletion_orders import order_routes
 from .deletion_studies import study_routes
 from .part import PREFIX, Part, single
+from .starting import RepeatedStart, attempt
 
 logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 5.0
+RETRY_S = (1.0, 5.0, 30.0)
+_STUDIES = "background deletion and restore of studies"
 
 
 class DeletionPart(Part):
@@ -28,7 +32,7 @@ class DeletionPart(Part):
     Args:
         sdk: the `orthanc` module.
         configuration: with the section.
-        loopback: a client of our own REST API; None without HttpServerEnabled, which leaves no background deletion of studies and no restore.
+        loopback: a client of our own REST API; None where our threads cannot ask it, which leaves no background deletion of studies and no restore.
         proven: whether an instance that Orthanc gives back is what our own transcoder makes of the original.
 
     Raises:
@@ -38,6 +42,7 @@ class DeletionPart(Part):
 
     section = "DeferredDelete"
     needs = ("RegisterStorageArea", "RegisterOnChangeCallback", "RegisterRestCallback")
+    lost = "until the next start deletions are recorded, and no file is unlinked"
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class DeletionPart(Part):
     ) -> None:
         self._sdk = sdk
         self._index_path = configuration.index_path
+        self._cannot_ask = refusal(configuration.core)
         self.deferred_delete = _open(configuration)
         self.studies = (
             StudyService(
@@ -58,21 +64,40 @@ class DeletionPart(Part):
             if loopback is not None
             else None
         )
+        self._studies_start = (
+            RepeatedStart(self.studies.start, f"DeferredDelete: {_STUDIES}", RETRY_S) if self.studies else None
+        )
 
     def started(self) -> None:
-        """Starts the worker, and before it what may hold files back from it. Only now it is known which database Orthanc uses."""
-        self.deferred_delete.storage.start()  # copies that the start could not write wait, whoever serves Orthanc now
-        if index.serves_this_process(self._index_path):
-            self.deferred_delete.rely_on_rebuilding()
-        if self.studies is not None:
-            self.studies.start()
+        """Starts the worker, and before it what may hold files back from it; each whether or not the one before it did."""
+        attempt(
+            self._write_header_copies_later,
+            "DeferredDelete: the thread that writes header copies did not start",
+            "each is written within its store, and those that wait are written when Orthanc stops",
+        )
+        if self._studies_start is not None:
+            # Until the ledger has told whether a restore looks for its files, none may go.
+            self.deferred_delete.worker.withhold(True)
+            attempt(
+                self._studies_start.begin,
+                f"DeferredDelete: {_STUDIES} did not start",
+                "until the next start they are only queued",
+            )
         self.deferred_delete.worker.start()
 
+    def _write_header_copies_later(self) -> None:
+        self.deferred_delete.storage.start()  # copies that the start could not write wait, whoever serves Orthanc now
+        if index.serves_this_process(self._index_path):  # known only now: another database may serve Orthanc
+            self.deferred_delete.rely_on_rebuilding()
+
     def stopped(self) -> None:
-        """Stops the threads and closes the ledger."""
-        if self.studies is not None:
-            self.studies.stop(STOP_DEADLINE_S)
-        self.deferred_delete.close(STOP_DEADLINE_S)
+        """Stops the threads and closes the ledger, that too whatever raised before."""
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self.deferred_delete.close, STOP_DEADLINE_S)
+            if self.studies is not None:
+                last_first.callback(self.studies.stop, STOP_DEADLINE_S)
+            if self._studies_start is not None:
+                last_first.callback(self._studies_start.stop, STOP_DEADLINE_S)
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
         """The ledger and its worker."""
@@ -96,7 +121,7 @@ class DeletionPart(Part):
                 "as the C++ DelayedDeletion plugin answers",
                 lambda _: self._delayed_deletion_status(worker),
             ),
-            *study_routes(self.studies),
+            *study_routes(self.studies, self._cannot_ask),
         ]
 
     def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:
@@ -118,11 +143,22 @@ def _open(configuration: Configuration) -> DeferredDelete:
     if conflict:
         raise ConfigurationError(conflict)
     sync = configuration.core.sync_storage_area
+    ledger_path = configuration.ledger_path
+    if not settings.path:
+        # IndexDirectory, which Orthanc itself makes only after its plugins have been loaded.
+        ledger_path.parent.mkdir(parents=True, exist_ok=True)
+    if configuration.keeps_ledger_elsewhere:
+        logger.warning(
+            "deferred deletion: the ledger %s was found there and is used; new ones are made beside Orthanc's index: it can be moved "
+            "to %s while Orthanc is stopped",
+            ledger_path,
+            configuration.new_ledger_path,
+        )
     opened = DeferredDelete(
         configuration.storage_root,
         settings,
         sync=sync,
-        ledger_path=configuration.ledger_path,
+        ledger_path=ledger_path,
         live_ones=index.reader(configuration.index_path),
         header_copies=index.header_copies(configuration.index_path),
     )
@@ -133,7 +169,7 @@ def _open(configuration: Configuration) -> DeferredDelete:
     logger.info(
         "deferred deletion: storage %s, ledger %s, SyncStorageArea %s, GracePeriod %g s",
         configuration.storage_root,
-        configuration.ledger_path,
+        ledger_path,
         sync,
         settings.grace_period,
     )

@@ -12,7 +12,6 @@ from deferred_delete import StudyService, is_orthanc_id
 
 from .. import rest
 
-_WITHOUT_HTTP = "not possible: HttpServerEnabled is false, and this works over Orthanc's own REST API: expected HttpServerEnabled true"
 _MOST_IDS = 10_000
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
@@ -23,13 +22,13 @@ class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     study_instance_uid: str = msgspec.field(name="StudyInstanceUID")
 
 
-def study_routes(service: StudyService | None) -> list[rest.Route]:
-    """The routes; each is refused in words where Orthanc has no HTTP server to ask (`service` is None)."""
+def study_routes(service: StudyService | None, cannot_ask: str) -> list[rest.Route]:
+    """The routes; each is refused with `cannot_ask` where our threads cannot ask Orthanc (`service` is None)."""
 
     def with_service(action: Callable[[StudyService, rest.Request], Any]) -> Callable[[rest.Request], rest.Answer]:
         def handler(request: rest.Request) -> rest.Answer:
             if service is None:
-                raise rest.RefusedError(409, _WITHOUT_HTTP)
+                raise rest.RefusedError(409, f"not possible: {cannot_ask}")
             return rest.json_answer(action(service, request))
 
         return handler

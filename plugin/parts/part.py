@@ -19,10 +19,12 @@ class Part:
         section: the section's name in orthanc.json.
         needs: functions of the SDK without which the section cannot work. Asked of the SDK itself, since distributions patch
             versions and builds leave functions out.
+        lost: what an operator is told not to work where `started` raises.
     """
 
     section: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    lost: ClassVar[str] = "until the next start what it does beside its callbacks does not work"
 
     def routes(self) -> list[Route]:
         """What the part answers in Orthanc's REST API."""

@@ -1,4 +1,4 @@
-"""StageTiming: the recorder of stages, memory, and the exposition that every part's metrics go into."""
+"""StageTiming: the recorder of stages, memory, and the bundle's numbers among Orthanc's own metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ STOP_DEADLINE_S = 5.0
 
 
 class StageTimingPart(Part):
-    """Stages of ingest as JSON and as Prometheus text."""
+    """Stages of ingest as JSON and as Prometheus text.
+
+    Attributes:
+        exposition: the recorder's numbers; the bundle adds those of every part that is on.
+    """
 
     section = "StageTiming"
     needs = (
@@ -37,6 +41,7 @@ class StageTimingPart(Part):
         "RegisterOnChangeCallback",
         "RegisterRestCallback",
     )
+    lost = "until the next start windows, Orthanc's own metrics and the trimming of memory stand still"
 
     def __init__(self, sdk: ModuleType, configuration: Configuration) -> None:
         settings = configuration.stage_timing
@@ -60,11 +65,6 @@ class StageTimingPart(Part):
                 (settings.trim_memory_every if self.memory.can_trim else 0, trimmer.run),
             ]
         )
-
-    def add_metrics_of(self, part: Part) -> None:
-        """Lets another part's numbers appear in the exposition."""
-        for name, source in part.metrics().items():
-            self.exposition.add_source(source, name=name)
 
     def started(self) -> None:
         """Starts what runs by the clock."""
@@ -105,7 +105,7 @@ class StageTimingPart(Part):
                 "GET", "/timing/memory", "memory of Orthanc", lambda _: rest.json_answer(self.memory.snapshot())
             ),
             rest.Route(
-                "GET", "/timing/metrics", "Prometheus text", lambda _: rest.Answer(exposition.render(), CONTENT_TYPE)
+                "GET", "/timing/metrics", "as /bundle/metrics", lambda _: rest.Answer(exposition.render(), CONTENT_TYPE)
             ),
             rest.Route("POST", "/timing/reset", "forget what was measured", reset),
         ]

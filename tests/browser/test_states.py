@@ -92,6 +92,15 @@ def test_a_server_that_went_away_is_said_and_found_again(
         expect(page.locator("#state")).to_contain_text("As of")
 
 
+def test_what_is_not_possible_here_is_said_in_the_server_s_words(server: OrthancProcess, open_page: Opener) -> None:
+    """As behind client certificates, over which 1.10.1 cannot be asked at all: so the three answers are made up."""
+    page = open_page(f"{server.url}/bundle/").page
+    words = '{"HttpStatus": 409, "Message": "not possible: SslVerifyPeers: true"}'
+    for path in ("studies", "studies/deleted", "restore"):
+        page.route(f"**/deferred-delete/{path}", lambda route: route.fulfill(status=409, body=words))
+    expect(page.locator("#state")).to_contain_text("HTTP 409, not possible: SslVerifyPeers: true")
+
+
 def test_failed_deletions_are_shown_with_their_error(
     make_server: ServerFactory, small_study: list[Path], open_page: Opener, picture: Picture
 ) -> None:

@@ -249,13 +249,3 @@ def test_a_restore_that_gets_nowhere_is_cancelled_and_its_files_go(
         wait_until_drained(server)
         assert server.attachment_files() == []
         assert server.json("GET", "/instances") == []
-
-
-def test_without_an_http_server_there_is_nothing_to_ask(make_server: ServerFactory) -> None:
-    from plugin import rest
-    from plugin.parts.deletion_studies import study_routes
-
-    for route in study_routes(None):
-        with pytest.raises(rest.RefusedError, match="HttpServerEnabled") as refused:
-            route.handler(rest.Request(route.path))
-        assert refused.value.status == 409

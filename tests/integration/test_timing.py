@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.orthanc_process import OrthancProcess
+from harness.orthanc_process import BUNDLE, OrthancProcess
 from harness.senders import http_upload, storescu
 from tests.conftest import ALL_SECTIONS, ServerFactory
 
@@ -66,6 +68,35 @@ def test_the_exposition_parses_and_holds_every_part_s_numbers(server: OrthancPro
         assert f"orthanc_bundle_{name}" in families, name
     (errors,) = [family for name, family in families.items() if name == "orthanc_bundle_source_errors"]
     assert all(sample.value == 0 for sample in errors.samples), "a source of metrics fails"
+
+
+def test_the_metrics_of_a_section_need_no_stage_timing(make_server: ServerFactory, small_study: list[Path]) -> None:
+    """What the shipped alerts about deletions ask for, by the route that their file names."""
+    with make_server({"DeferredDelete": {"GracePeriod": 3600}}) as server:
+        (uploaded,) = http_upload(server, small_study[:1])
+        server.json("DELETE", f"/instances/{uploaded}")
+        assert server.request("GET", "/timing/metrics").status == 404
+        answer = server.request("GET", "/bundle/metrics")
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        samples = {
+            (sample.name, sample.labels.get("state")): sample.value
+            for family in text_string_to_metric_families(answer.data.decode())
+            for sample in family.samples
+        }
+    assert samples["orthanc_bundle_deletions_pending", "pending"] == 2
+    rules = yaml.safe_load((BUNDLE / "docs" / "alerts.yml").read_text())["groups"][0]["rules"]
+    wanted = {name for rule in rules for name in re.findall(r"orthanc_bundle_(?:deletion|source)\w+", rule["expr"])}
+    assert len(wanted) == 4
+    assert wanted <= {name for name, _ in samples}
+
+
+def test_both_routes_of_metrics_answer_the_same(server: OrthancProcess, small_study: list[Path]) -> None:
+    http_upload(server, small_study[:2])
+
+    def names(path: str) -> list[str]:
+        return re.findall(r"^# TYPE (\S+)", server.request("GET", path).data.decode(), re.MULTILINE)
+
+    assert names("/bundle/metrics") == names("/timing/metrics")
 
 
 def test_reset_forgets_and_needs_a_post(server: OrthancProcess, small_study: list[Path]) -> None:

@@ -16,6 +16,7 @@ from harness.orthanc_process import BUNDLE
 from plugin.bundle import Bundle
 from plugin.config import parse
 from plugin.rehearsal import RecordingSdk
+from plugin.rest import Request
 from transcoder.outcome import WORTH_A_WARNING
 
 FILE = BUNDLE / "docs" / "alerts.yml"
@@ -29,31 +30,71 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture
-def exposition(tmp_path: Path) -> str:
-    """What every section on exposes, before the first instance."""
-    sections: dict[str, Any] = {
-        "DeferredDelete": {},
-        "IngestTranscoder": {},
-        "StageTiming": {},
-        "DicomAssociations": {},
-    }
-    bundle = Bundle(RecordingSdk(), parse(json.dumps({"StorageDirectory": str(tmp_path), **sections}), tmp_path))
+SECTIONS: dict[str, Any] = {
+    "DeferredDelete": {},
+    "IngestTranscoder": {},
+    "IngestGuard": {},
+    "StageTiming": {},
+    "DicomAssociations": {},
+}
+# By the section without which there is nothing to watch. What begins with none of these, the bundle has whatever is on.
+OWNERS = {
+    "ingest_": "StageTiming",
+    "deletion": "DeferredDelete",
+    "transcode": "IngestTranscoder",
+    "guard_": "IngestGuard",
+    "associations_": "DicomAssociations",
+}
+
+
+def exposed(folder: Path, sections: dict[str, Any]) -> str:
+    """What GET /bundle/metrics answers before the first instance."""
+    bundle = Bundle(RecordingSdk(), parse(json.dumps({"StorageDirectory": str(folder), **sections}), folder))
     bundle.register()
-    assert bundle.timing is not None
-    rendered = bundle.timing.exposition.render()
+    (route,) = [route for route in bundle.routes() if route.path == "/bundle/metrics"]
+    answer = route.handler(Request(route.path))
     bundle.stopped()
-    return rendered if isinstance(rendered, str) else rendered.decode()
+    assert answer.media_type.startswith("text/plain; version=0.0.4")
+    return answer.body.decode()
 
 
-def test_every_metric_of_a_rule_is_exposed(rules: list[dict[str, Any]], exposition: str) -> None:
+def names_in(exposition: str) -> set[str]:
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
-    names = {name + "_bucket" if kind == "histogram" else name for name, kind in types.items()}
-    used = {name for rule in rules for name in re.findall(r"\borthanc_bundle_\w+", rule["expr"])}
+    return {name + "_bucket" if kind == "histogram" else name for name, kind in types.items()}
+
+
+def used_by(rule: dict[str, Any]) -> set[str]:
+    return set(re.findall(r"\borthanc_bundle_\w+", rule["expr"]))
+
+
+def owner(metric: str) -> str:
+    bare = metric.removeprefix("orthanc_bundle_")
+    return next((section for start, section in OWNERS.items() if bare.startswith(start)), "")
+
+
+def test_every_metric_of_a_rule_is_exposed(rules: list[dict[str, Any]], tmp_path: Path) -> None:
+    exposition = exposed(tmp_path, SECTIONS)
+    used = {name for rule in rules for name in used_by(rule)}
     assert len(used) >= 9
-    assert used - names == set()
+    assert used - names_in(exposition) == set()
     states = set(re.findall(r'deletions_pending\{state="(\w+)"\}', exposition))
     assert {state for rule in rules for state in re.findall(r'state="(\w+)"', rule["expr"])} <= states
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_rules_about_a_section_need_no_other_section(
+    rules: list[dict[str, Any]], tmp_path: Path, section: str
+) -> None:
+    exposition = exposed(tmp_path, {section: SECTIONS[section]})
+    names = names_in(exposition)
+    assert any(owner(name) == section for name in names)
+    for rule in rules:
+        if {owner(name) for name in used_by(rule)} <= {section, ""}:
+            assert used_by(rule) - names == set(), rule["alert"]
+
+
+def test_with_nothing_on_there_is_no_route_for_metrics(tmp_path: Path) -> None:
+    assert Bundle(RecordingSdk(), parse("{}", tmp_path)).routes() == []
 
 
 def test_rules_are_whole_and_their_expressions_are_balanced(rules: list[dict[str, Any]]) -> None:

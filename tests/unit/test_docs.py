@@ -79,7 +79,14 @@ def test_every_stage_and_step_is_documented() -> None:
 CONFIGURATION = BUNDLE / "docs" / "configuration.md"
 # Options of the core that the page speaks of and the bundle does not read. Orthanc itself is asked whether they are, in
 # tests/integration/test_configuration.py.
-OF_ORTHANC = {"Plugins", "DicomModalities", "DicomModalitiesInDatabase", "DicomTlsEnabled"}
+OF_ORTHANC = {
+    "Plugins",
+    "DicomModalities",
+    "DicomModalitiesInDatabase",
+    "DicomTlsEnabled",
+    "RemoteAccessAllowed",
+    "SslTrustedClientCertificates",
+}
 # Keys of other plugins, and what the SDK calls its own.
 OF_OTHERS = {"DatabaseServerIdentifier", "EnableStorage", "PythonScript"}
 

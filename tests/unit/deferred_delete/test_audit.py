@@ -113,6 +113,22 @@ def test_a_quarantine_inside_the_layout_is_refused(run, storage, archive, inside
     assert "layout" in answer.stderr
 
 
+def test_the_ledger_is_looked_for_beside_the_index_too(run, storage, archive, tmp_path: Path) -> None:  # noqa: F811
+    """Not found, it would make every file that waits an orphan, and a quarantine would take it."""
+    elsewhere = tmp_path / "index folder"
+    elsewhere.mkdir()
+    (storage.root / "index").rename(elsewhere / "index")
+    kinds, _ = findings(run("audit", storage.root, "--index", elsewhere / "index", "--json", "--young", 0).stdout)
+    assert kinds["orphan"] == set(archive[7:10]), "in the storage folder, where earlier versions made it"
+    (storage.root / "deferred-deletions.db").rename(elsewhere / "deferred-deletions.db")
+    kinds, _ = findings(run("audit", storage.root, "--index", elsewhere / "index", "--json", "--young", 0).stdout)
+    assert kinds["orphan"] == set(archive[7:10])
+    Ledger(storage.root / "deferred-deletions.db").close()
+    answer = run("audit", storage.root, "--index", elsewhere / "index")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
+    assert "two ledgers" in answer.stderr
+
+
 def test_a_quarantine_on_another_disk_is_refused(run, storage, archive, tmpfs) -> None:  # noqa: F811
     answer = run("audit", storage.root, "--quarantine", tmpfs(100) / "q")
     assert answer.returncode == 2

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deferred_delete import Ledger
 from harness.orthanc_process import BUNDLE
 from plugin import advice, check
 from plugin.config import parse
@@ -121,6 +122,27 @@ def test_a_loss_that_no_restore_meets_is_not_warned_of(
     assert run(tmp_path, fine | {"IngestTranscoder": {"Rules": [LOSSY]}}, capsys)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # Without TLS Orthanc asks nobody for a certificate.
+        {"SslVerifyPeers": True},
+        {"SslEnabled": True},
+        # No section that asks Orthanc anything.
+        {
+            "SslEnabled": True,
+            "SslVerifyPeers": True,
+            "DeferredDelete": {"Enable": False},
+            "DicomAssociations": {"QuickAck": False},
+        },
+    ],
+)
+def test_client_certificates_that_stop_nothing_are_not_warned_of(
+    tmp_path: Path, fine: dict[str, Any], capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
+) -> None:
+    assert run(tmp_path, fine | changes, capsys)[0] == 0
+
+
 WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("no script", {"PythonScript": None}, "PythonScript: not there"),
     ("another script", {"PythonScript": __file__}, "not the bundle's plugin/main.py"),
@@ -146,6 +168,17 @@ WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("ports", {"HttpPort": 104, "DicomPort": 104}, "HttpPort: 104: the same as DicomPort"),
     ("port", {"DicomPort": 104104}, "DicomPort: 104104: expected 1 to 65535"),
     ("no HTTP", {"HttpServerEnabled": False}, "HttpServerEnabled: false"),
+    (
+        "client certificates",
+        {"SslEnabled": True, "SslVerifyPeers": True},
+        "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no background deletion and "
+        "restore of studies, no audit of a running Orthanc, no notice of modalities that are added at runtime",
+    ),
+    (
+        "client certificates, nothing but deletion",
+        {"SslEnabled": True, "SslVerifyPeers": True, "DicomAssociations": {"Outgoing": False}},
+        "no audit of a running Orthanc: expected",
+    ),
 ]
 
 
@@ -191,6 +224,22 @@ def test_a_ledger_that_would_be_refused_is_warned_of(
     assert line in lines[-2]
 
 
+def test_two_ledgers_are_refused_and_one_that_was_found_is_told_of(
+    tmp_path: Path, fine: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [tmp_path / folder / "deferred-deletions.db" for folder in ("storage", "index")]
+    Ledger(places[0]).close()
+    document = fine | {"IndexDirectory": str(tmp_path / "index")}
+    status, lines = run(tmp_path, document, capsys)
+    assert status == 0, lines
+    assert f"ledger: {places[0]}, found there, grace period 60 s" in lines
+    places[1].parent.mkdir()
+    Ledger(places[1]).close()
+    status, lines = run(tmp_path, document, capsys)
+    assert (status, len(lines)) == (2, 1)
+    assert lines[0].startswith("refused: two ledgers")
+
+
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 40 22 0:44 / /mnt/my\\040archive rw,relatime shared:2 master:1 - nfs4 server:/export rw,vers=4.2
@@ -227,3 +276,14 @@ def test_a_network_disk_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "on a network disk (nfs4)" in lines[0]
     assert "a ledger on a network disk (nfs4) can be damaged" in lines[-1]
     assert not list(advice.network_disk(parse("{}", Path("/etc/orthanc"))))
+
+
+def test_a_ledger_found_on_a_network_disk_is_told_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the index on a disk of this machine, a new one would not be there."""
+    (tmp_path / "storage").mkdir()
+    monkeypatch.setattr(advice, "kind_of", lambda path: "nfs4" if path == tmp_path / "storage" else "ext4")
+    document = {"StorageDirectory": "storage", "IndexDirectory": "index", "DeferredDelete": {"Workers": 4}}
+    assert not list(advice.network_disk(parse(json.dumps(document), tmp_path)))
+    Ledger(tmp_path / "storage" / "deferred-deletions.db").close()
+    (line,) = advice.network_disk(parse(json.dumps(document), tmp_path))
+    assert line.endswith(f"move it to {tmp_path / 'index' / 'deferred-deletions.db'} while Orthanc is stopped")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deferred_delete import LedgerRefusedError
 from plugin.config import Configuration, ConfigurationError, configuration_folder, parse
 
 
@@ -34,6 +35,39 @@ def test_relative_paths_belong_to_the_configuration_s_folder() -> None:
     assert read({"StorageDirectory": "/archive", "DeferredDelete": {}}).ledger_path == Path(
         "/archive/deferred-deletions.db"
     )
+
+
+def test_the_ledger_is_beside_the_index_unless_one_is_found_where_earlier_versions_made_it(tmp_path: Path) -> None:
+    document: dict[str, Any] = {
+        "StorageDirectory": str(tmp_path / "storage"),
+        "IndexDirectory": str(tmp_path / "index"),
+        "DeferredDelete": {},
+    }
+    beside, kept = tmp_path / "index" / "deferred-deletions.db", tmp_path / "storage" / "deferred-deletions.db"
+    assert read(document).ledger_path == beside
+    assert not read(document).keeps_ledger_elsewhere
+    kept.parent.mkdir()
+    kept.touch()
+    assert read(document).ledger_path == kept
+    assert read(document).keeps_ledger_elsewhere
+    beside.parent.mkdir()
+    beside.touch()
+    with pytest.raises(LedgerRefusedError, match="two ledgers"):
+        assert read(document).ledger_path
+    named = read(document | {"DeferredDelete": {"Path": str(kept)}})
+    assert named.ledger_path == kept
+    assert not named.keeps_ledger_elsewhere
+
+
+def test_the_ledger_of_one_who_came_from_the_other_plugin_is_found_when_the_section_changes(tmp_path: Path) -> None:
+    """With the C++ plugin's section alone its Path gives the ledger's; with a section of ours too, that ledger still has deletions."""
+    theirs = {"StorageDirectory": str(tmp_path), "DelayedDeletion": {"Enable": True, "Path": str(tmp_path / "cpp.db")}}
+    before = read(theirs).ledger_path
+    assert before == tmp_path / "cpp.db.deferred"
+    ours = theirs | {"DeferredDelete": {}}
+    assert read(ours).ledger_path == tmp_path / "deferred-deletions.db"
+    before.touch()
+    assert read(ours).ledger_path == before
 
 
 def test_the_configuration_s_folder_is_the_one_that_the_core_uses(
