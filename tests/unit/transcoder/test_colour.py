@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,13 +25,11 @@ from pydicom.uid import JPEGLosslessSV1
 from harness.orthanc_process import BUNDLE
 from tests.independent import PROGRAMS, converted, installed, read
 from tests.unit.transcoder.samples import SYNTAX, TARGETS, data_set, part10
+from tests.unit.transcoder.test_recompress import padded
 from transcoder import Reason, Settings, Transcoder
 
 # DCMTK's viewers by what they decode; it has none for JPEG 2000.
 VIEWERS = {"JPEGLosslessSV1": "dcmj2pnm", "JPEGLSLossless": "dcml2pnm", "RLELossless": "dcm2pnm"}
-# Some reader would show the result in other colours, whatever the stream said.
-KEPT = {("YBR_FULL", "JPEGLSLossless"), ("YBR_FULL", "RLELossless"), ("RGB of 16 bits", "RLELossless")}
-
 Picture = NDArray[np.generic]
 
 
@@ -55,6 +54,17 @@ COLOURS = {
     "PALETTE COLOR": Colour("PALETTE COLOR"),
     "PALETTE COLOR of 16 bits": Colour("PALETTE COLOR", 16, 16),
 }
+
+
+# Some reader shows these in other colours, whatever the stream says: of YBR_FULL Orthanc (see the integration test), of 16-bit RLE GDCM.
+KEPT = {
+    (name, target)
+    for name, colour in COLOURS.items()
+    for target in TARGETS
+    if (colour.photometric == "YBR_FULL" and target in ("JPEGLSLossless", "RLELossless"))
+    or (colour.photometric == "RGB" and colour.allocated == 16 and target == "RLELossless")
+}
+CASES = [(name, target) for name in COLOURS for target in TARGETS if (name, target) not in KEPT]
 
 
 def picture(stored: int) -> Picture:
@@ -89,18 +99,11 @@ def transcoded(name: str, target: str) -> bytes:
     return outcome.dicom
 
 
-def is_kept(name: str, target: str) -> bool:
-    colour = COLOURS[name]
-    narrow = target in ("JPEGLSLossless", "RLELossless")
-    return (colour.photometric == "YBR_FULL" and narrow) or (
-        colour.photometric == "RGB" and colour.allocated == 16 and target == "RLELossless"
-    )
-
-
-CASES = [(name, target) for name in COLOURS for target in TARGETS if not is_kept(name, target)]
-
-
-# --- pydicom ---
+@pytest.mark.parametrize(("name", "target"), CASES)
+def test_photometric_interpretation_stays_and_samples_are_by_pixel(name: str, target: str) -> None:
+    ds = read(transcoded(name, target))
+    assert ds.PhotometricInterpretation == COLOURS[name].photometric
+    assert ds.get("PlanarConfiguration", 0) == 0
 
 
 DECODER_DEPENDENCIES: dict[str, tuple[str, ...]] = {}
@@ -144,3 +147,152 @@ def test_pydicom_shows_the_same_colours(name: str, target: str) -> None:
                 shown_by_pydicom(content)
         return
     assert np.array_equal(shown_by_pydicom(native(name)), shown_by_pydicom(transcoded(name, target)))
+
+
+def test_ybr_full_of_the_size_and_kind_reported_is_no_longer_named_rgb() -> None:
+    """480 x 640 x 3, 8 bits, by pixel, explicit little endian: pydicom's colours were off by up to 239."""
+    pixels = np.ascontiguousarray(np.kron(picture(8), np.ones((5, 5, 1), "u1")))
+    original = part10(data_set(pixels, photometric="YBR_FULL"))
+    outcome = Transcoder(Settings(default="JPEGLosslessSV1")).transcode(original, "http")
+    assert outcome.dicom is not None
+    assert np.array_equal(shown_by_pydicom(original), shown_by_pydicom(outcome.dicom))
+
+
+# What the streams say
+
+
+def segments(stream: bytes) -> dict[int, bytes]:
+    """The marker segments before the first scan or tile (ISO/IEC 10918-1 B.1.1.4, 15444-1 A.1.2)."""
+    found, offset = {}, 2
+    while (marker := stream[offset + 1]) not in (0xDA, 0x90):
+        size = int.from_bytes(stream[offset + 2 : offset + 4], "big")
+        found[marker] = stream[offset + 4 : offset + 2 + size]
+        offset += 2 + size
+    return found
+
+
+def said_by_jpeg(found: dict[int, bytes]) -> str:
+    """JPEG and JPEG-LS: the frame header's component identifiers, and every application marker."""
+    frame = found.get(0xC3) or found[0xF7]
+    names = [frame[6 + 3 * number] for number in range(frame[5])]
+    markers = {marker: segment for marker, segment in found.items() if 0xE0 <= marker <= 0xEF}
+    if markers == {0xEE: b"Adobe\x00\x64\0\0\0\0\0"}:
+        return f"components {', '.join(map(chr, names))}; Adobe marker: no transformation"
+    assert not markers
+    return f"component{'s' * (len(names) > 1)} {', '.join(map(str, names))}; no marker"
+
+
+def said_by(name: str, target: str) -> str:
+    """What the stream says of its colours, in the words of docs/design.md; or that there is none."""
+    outcome = Transcoder(Settings(default=target)).transcode(native(name), "http")
+    if outcome.reason is Reason.COLOURS:
+        return "(kept)"
+    assert outcome.dicom is not None
+    stream = next(generate_frames(read(outcome.dicom).PixelData, number_of_frames=1))
+    if target == "RLELossless":
+        return "nothing"
+    found = segments(stream)
+    if target.startswith("JPEGL"):
+        return said_by_jpeg(found)
+    assert found[0x52][4] == 0  # SGcod: multiple component transformation, ISO/IEC 15444-1 table A.17
+    return "no component transformation"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_streams_say_what_the_documentation_says_they_do(target: str) -> None:
+    models = ("RGB", "RGB of 16 bits", "YBR_FULL", "PALETTE COLOR")
+    row = " | ".join([f".{SYNTAX[target].rpartition('.4.')[2]}" if target != "RLELossless" else "RLE", *(said_by(name, target) for name in models)])
+    assert f"| {row} |" in (BUNDLE / "docs" / "design.md").read_text()
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_width_and_planes_do_not_change_what_a_stream_says(name: str) -> None:
+    for target in TARGETS:
+        if (name, target) not in KEPT:
+            assert said_by(name, target) == said_by(COLOURS[name].photometric, target)
+
+
+@pytest.mark.parametrize(("name", "target"), sorted(KEPT))
+def test_what_a_reader_would_show_in_other_colours_is_kept(name: str, target: str) -> None:
+    outcome = Transcoder(Settings(default=target)).transcode(native(name), "http")
+    assert outcome.reason is Reason.COLOURS
+    assert outcome.detail
+
+
+# DCMTK and GDCM
+
+
+def shown_by_dcmtk(content: bytes, viewer: str) -> Picture:
+    """8-bit picture by one of DCMTK's viewers."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.dcm", Path(folder) / "out.ppm"
+        source.write_bytes(content)
+        run([installed(viewer), "+op", str(source), str(target)], check=True, capture_output=True, timeout=60)
+        return np.asarray(Image.open(target)).astype(int)
+
+
+@pytest.mark.parametrize(("name", "target"), [case for case in CASES if case[1] in VIEWERS])
+def test_dcmtk_s_viewers_show_the_same_colours(name: str, target: str) -> None:
+    viewer = VIEWERS[target]
+    before, after = shown_by_dcmtk(native(name), viewer), shown_by_dcmtk(transcoded(name, target), viewer)
+    if COLOURS[name].photometric == "YBR_FULL":
+        # Native YBR_FULL is converted by DCMTK's renderer, JPEG by its decoder, and they round in other ways: with what DCMTK encoded, too.
+        assert np.abs(before - after).max() <= 2
+        before = shown_by_dcmtk(converted(native(name), ["dcmcjpeg", "+e1"]), viewer)
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(("name", "target"), [case for case in CASES if SYNTAX[case[1]] in PROGRAMS])
+def test_what_dcmtk_and_gdcm_decompress_has_the_same_colours(name: str, target: str) -> None:
+    """With their own choices: dcmdjpeg makes RGB of YBR_FULL, and gdcmconv rounds palettes of 16 bits, those of native files too."""
+    for program, *options in PROGRAMS[SYNTAX[target]]:
+        command = [program, *(option for option in options if option != "+cn")]
+        before, after = converted(native(name), command), converted(transcoded(name, target), command)
+        if name == "YBR_FULL of 16 bits":
+            difference = shown_by_dcmtk(before, "dcm2pnm") - shown_by_dcmtk(after, "dcm2pnm")
+            assert np.abs(difference).max() <= 2, program
+        else:
+            assert np.array_equal(shown_by_pydicom(before), shown_by_pydicom(after)), program
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_gdcm_mixes_up_its_own_rle_of_16_bit_colour(planar: int) -> None:
+    """Why that is kept: no other stream would help."""
+    own = converted(native(("RGB of 16 bits", "RGB of 12 bits by plane")[planar]), ["gdcmconv", "--rle"])
+    right, wrong = shown_by_pydicom(own), shown_by_pydicom(converted(own, ["gdcmconv", "--raw"]))
+    assert not np.array_equal(right, wrong)
+
+
+# Recompress
+
+
+SOURCES = {
+    "dcmcjpeg": ["dcmcjpeg", "+e1"],  # names components 0, 1, 2 in RGB, and has a JFIF marker in YBR_FULL
+    "gdcmconv JPEG": ["gdcmconv", "--jpeg"],
+    "gdcmconv JPEG 2000": ["gdcmconv", "--j2k"],
+    "gdcmconv RLE": ["gdcmconv", "--rle"],
+    "dcmcjpls": ["dcmcjpls"],
+}
+
+
+@pytest.fixture(scope="module")
+def recompressors() -> Iterator[dict[str, Transcoder]]:
+    made = {target: Transcoder(Settings(default=target, recompress=True)) for target in TARGETS}
+    yield made
+    for transcoder in made.values():
+        transcoder.close()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_recompressed_colour_is_shown_as_before(recompressors: dict[str, Transcoder], source: str) -> None:
+    ends: Counter[Reason] = Counter()
+    for name, target in [*CASES, *sorted(KEPT)]:
+        if name == "YBR_FULL of 16 bits" or (COLOURS[name].allocated == 16 and source == "gdcmconv RLE"):
+            continue
+        sent = padded(converted(native(name), SOURCES[source]))
+        outcome = recompressors[target].transcode(sent, "http")
+        ends[outcome.reason] += 1
+        assert ((name, target) in KEPT) == (outcome.reason is Reason.COLOURS) or outcome.reason is Reason.COMPRESSED
+        if outcome.dicom is not None:
+            assert np.array_equal(shown_by_pydicom(sent), shown_by_pydicom(outcome.dicom)), (name, target)
+    assert ends[Reason.TRANSCODED] >= 10, ends

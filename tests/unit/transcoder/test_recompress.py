@@ -300,7 +300,7 @@ def test_a_bomb_that_header_and_stream_agree_on_is_kept_within_the_limits() -> N
 def test_colour_is_recompressed_where_what_the_file_says_of_it_stays_true(
     transcoders: dict[str, Transcoder], photometric: str, kept: bool
 ) -> None:
-    ds = read(compressed("RLELossless", colour=True))
+    ds = read(padded(compressed("JPEGLSLossless", colour=True)))
     ds.PhotometricInterpretation = photometric
     out = io.BytesIO()
     ds.save_as(out, enforce_file_format=True)
