@@ -83,6 +83,7 @@ def native(name: str) -> bytes:
     if colour.photometric == "PALETTE COLOR":
         pixels = pixels[..., 0]
     ds = data_set(pixels, stored=colour.stored, photometric=colour.photometric, planar=colour.planar)
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.PatientID = "1.2.3.1", "1.2.3.2", "colour"
     if colour.photometric == "PALETTE COLOR":
         entries = 1 << colour.stored
         for shift, component in enumerate(("Red", "Green", "Blue")):
@@ -201,7 +202,12 @@ def said_by(name: str, target: str) -> str:
 @pytest.mark.parametrize("target", TARGETS)
 def test_streams_say_what_the_documentation_says_they_do(target: str) -> None:
     models = ("RGB", "RGB of 16 bits", "YBR_FULL", "PALETTE COLOR")
-    row = " | ".join([f".{SYNTAX[target].rpartition('.4.')[2]}" if target != "RLELossless" else "RLE", *(said_by(name, target) for name in models)])
+    row = " | ".join(
+        [
+            f".{SYNTAX[target].rpartition('.4.')[2]}" if target != "RLELossless" else "RLE",
+            *(said_by(name, target) for name in models),
+        ]
+    )
     assert f"| {row} |" in (BUNDLE / "docs" / "design.md").read_text()
 
 
