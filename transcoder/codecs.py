@@ -46,11 +46,11 @@ class JpegLossless(Codec):
             self._decode = imagecodecs.jpeg8_decode
 
     def encode(self, frame: Samples, layout: Layout) -> bytes:
-        """See the class; colour goes in as it is (an Adobe marker says: no transform)."""
+        """See the class; colour goes in as it is, and the stream says no other than Photometric Interpretation."""
         narrowest = 2 if layout.bits_allocated == 8 else 9
         exact = not layout.signed and layout.bits_stored >= narrowest
         precision = layout.bits_stored if exact else layout.bits_allocated
-        return lossless_jpeg.encode(frame, precision)
+        return lossless_jpeg.encode(frame, precision, rgb=layout.photometric == "RGB")
 
     def decode(self, stream: bytes, layout: Layout) -> Any:
         """See the base class."""

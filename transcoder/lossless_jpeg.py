@@ -31,7 +31,8 @@ _IN_WORD = np.uint64(63)
 _WORD_SHIFT = np.uint64(6)
 _ONE = np.uint64(1)
 
-_ADOBE_NO_TRANSFORM = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+# "No transformation", which for three components means RGB.
+_ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 
 # Differences modulo 2**16 in their order, in runs of one category SSSS (T.81 table H.2): 0, 1, 2 and 3, ..., 32768, ..., -3 and -2, -1.
@@ -53,12 +54,16 @@ def _following_bits() -> Any:
 _FOLLOWING = _following_bits()
 
 
-def encode(samples: Any, precision: int) -> bytes:
+def encode(samples: Any, precision: int, *, rgb: bool = False) -> bytes:
     """One frame as a JPEG stream.
+
+    Some readers believe the stream's word on colour before Photometric Interpretation. So RGB is said to be RGB, and of YBR_FULL nothing is
+    said, as GDCM does: where a marker says YCbCr (JFIF, or Adobe's), libjpeg-turbo refuses to decode.
 
     Args:
         samples: rows x columns or rows x columns x 3, of uint8 or uint16.
         precision: bits of the samples; 2 to 16, none may be set above.
+        rgb: whether the three components are red, green and blue.
     """
     components = 1 if samples.ndim == 2 else samples.shape[2]
     differences = _differences(samples.reshape(samples.shape[0], samples.shape[1], components), precision)
@@ -67,8 +72,8 @@ def encode(samples: Any, precision: int) -> bytes:
     return b"".join(
         (
             b"\xff\xd8",
-            _ADOBE_NO_TRANSFORM if components == 3 else b"",
-            _tables(samples.shape, components, precision, lengths, symbols),
+            _ADOBE_RGB if rgb else b"",
+            _tables(samples.shape, b"RGB" if rgb else bytes(range(1, components + 1)), precision, lengths, symbols),
             words.replace(b"\xff", b"\xff\x00"),  # T.81 B.1.1.5
             b"\xff\xd9",
         )
@@ -121,17 +126,16 @@ def code_lengths(weights: list[int]) -> list[int]:
     return lengths[:-1]
 
 
-def _tables(shape: tuple[int, ...], components: int, precision: int, lengths: Any, symbols: list[int]) -> bytes:
-    """SOF3, DHT and SOS with selection value 1 (T.81 B.2)."""
-    names = b"RGB" if components == 3 else b"\x01"
+def _tables(shape: tuple[int, ...], names: bytes, precision: int, lengths: Any, symbols: list[int]) -> bytes:
+    """SOF3, DHT and SOS with selection value 1 (T.81 B.2), and a component for each name."""
     frame = b"".join(bytes((name, 0x11, 0)) for name in names)
     scan = b"".join(bytes((name, 0)) for name in names)
     counts = np.bincount(lengths[symbols], minlength=17)[1:].astype(np.uint8).tobytes()
     return b"".join(
         (
-            b"\xff\xc3" + struct.pack(">HBHHB", 8 + len(frame), precision, shape[0], shape[1], components) + frame,
+            b"\xff\xc3" + struct.pack(">HBHHB", 8 + len(frame), precision, shape[0], shape[1], len(names)) + frame,
             b"\xff\xc4" + struct.pack(">HB", 19 + len(symbols), 0) + counts + bytes(symbols),
-            b"\xff\xda" + struct.pack(">HB", 6 + len(scan), components) + scan + b"\x01\x00\x00",
+            b"\xff\xda" + struct.pack(">HB", 6 + len(scan), len(names)) + scan + b"\x01\x00\x00",
         )
     )
 

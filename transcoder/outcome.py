@@ -38,6 +38,7 @@ class Reason(StrEnum):
     BIT_DEPTH = "kept: unsupported bit depth"
     HIGH_BIT = "kept: high bit is not bits stored - 1"
     PHOTOMETRIC = "kept: unsupported photometric interpretation"
+    COLOURS = "kept: colours would be shown wrong"
     PIXEL_LENGTH = "kept: pixel data length does not match"
     STRAY_BITS = "kept: bits set above bits stored"
     OFFSET_TABLE = "kept: too large for an offset table"

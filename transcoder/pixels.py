@@ -119,9 +119,11 @@ def _check_for_target(layout: Layout, target: Target) -> None:
         raise KeptError(Reason.PHOTOMETRIC, f"{layout.photometric} with signed pixels")
     if layout.bits_stored < 2 and target is Target.JPEG_LS_LOSSLESS:
         raise KeptError(Reason.BIT_DEPTH, "JPEG-LS starts at 2 bits")
-    narrow = (Target.JPEG_LS_LOSSLESS, Target.RLE_LOSSLESS)
-    if layout.photometric == "YBR_FULL" and layout.bits_allocated > 8 and target in narrow:
-        raise KeptError(Reason.PHOTOMETRIC, "YBR_FULL of more than 8 bits")
+    # The samples would be the same bit for bit, but some reader shows other colours whatever the stream says.
+    if layout.photometric == "YBR_FULL" and target in (Target.JPEG_LS_LOSSLESS, Target.RLE_LOSSLESS):
+        raise KeptError(Reason.COLOURS, f"Orthanc previews YBR_FULL in {target.keyword} as RGB")
+    if layout.samples == 3 and layout.bits_allocated == 16 and target is Target.RLE_LOSSLESS:
+        raise KeptError(Reason.COLOURS, "GDCM mixes up the bytes of 16-bit colour in RLELossless")
 
 
 def _check_length(header: Header, layout: Layout) -> None:

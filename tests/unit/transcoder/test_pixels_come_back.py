@@ -80,8 +80,8 @@ def test_pixels_are_bit_exact_for_independent_readers(case: Case, target: str) -
     ds.ImageComments = "x" * 8000 if case.pixels.size < 800 else ""
     original = part10(with_furniture(ds))
     outcome = Transcoder(Settings(default=target)).transcode(original, "http")
-    if outcome.reason is Reason.NOT_SMALLER:
-        pytest.skip("this image does not shrink with this target")
+    if outcome.reason in (Reason.NOT_SMALLER, Reason.COLOURS):
+        pytest.skip(f"nothing to decode: {outcome.reason}")
     assert (outcome.reason, outcome.detail) == (Reason.TRANSCODED, "")
     assert outcome.dicom is not None
     assert outcome.bytes_out == len(outcome.dicom) < len(original) == outcome.bytes_in
