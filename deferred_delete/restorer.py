@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .drainer import one_line
+from support.backoff import backoff_ms
+from support.one_line import one_line
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
 from .header import HEADER_BYTES, Header, NotDicomError, inflate, read_header
 from .ledger import Ledger
 from .orthanc_client import OrthancClient, OrthancRequestError, reason
-from .pacing import LogLimit, backoff_ms
 from .restore_book import Restore, Wanted
+from .rows import MAX_REASON_CHARS
 from .storage import FileStorage
 
 _log = logging.getLogger(__name__)
@@ -85,7 +88,7 @@ class Restorer:
         self._tidy_wanted = True
         self._full = False
         self._look_in_s = _LOOK_EVERY_S
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
         self._book.give_back()
 
     @property
@@ -187,9 +190,9 @@ class Restorer:
     def _trouble(self, restore: Restore, error: OrthancRequestError) -> float:
         """Orthanc itself is unwell: everything stays held, and is tried again."""
         self._troubles += 1
-        delay_s = backoff_ms(self._troubles, _RETRY_MIN_S, _RETRY_MAX_S, 0) / 1000
+        delay_s = backoff_ms(self._troubles, _RETRY_MIN_S, _RETRY_MAX_S) / 1000
         self._not_before = time.monotonic() + delay_s
-        self._book.trouble(restore, one_line(str(error)))
+        self._book.trouble(restore, one_line(error, MAX_REASON_CHARS))
         if (more := self._log_limit.allow()) is not None:
             _log.warning("restore of study %s: %s%s", restore.study_instance_uid, error, more)
         return delay_s
@@ -203,9 +206,9 @@ class Restorer:
         try:
             original = inflate(self._storage.read(wanted.attachment_uuid))
         except StorageError as error:
-            return ("gone", None) if error.errno == errno.ENOENT else ("unreadable", one_line(str(error)))
+            return ("gone", None) if error.errno == errno.ENOENT else ("unreadable", one_line(error, MAX_REASON_CHARS))
         except NotDicomError as error:
-            return "unreadable", one_line(str(error))
+            return "unreadable", one_line(error, MAX_REASON_CHARS)
         answer = self._orthanc.send("POST", "/instances", original)
         if answer.status >= 500:
             raise OrthancRequestError(f"POST /instances: HTTP {answer.status}: {reason(answer.body)}")

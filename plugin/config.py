@@ -14,6 +14,7 @@ from association import settings as association_settings
 from deferred_delete import settings as deferred_delete_settings
 from guard import settings as guard_settings
 from timing import settings as timing_settings
+from transcoder import policy as transcoder_policy
 from transcoder import settings as transcoder_settings
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -185,7 +186,7 @@ def _check_transcoder(core: CoreSettings, settings: transcoder_settings.Settings
             "expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
         )
     try:
-        transcoder_settings.check(settings)
+        transcoder_policy.check(settings)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

@@ -6,8 +6,10 @@ import struct
 from collections.abc import Sequence
 from itertools import accumulate
 
-from .elements import UNDEFINED
-from .filemeta import FileMeta, with_transfer_syntax
+from dicom.elements import UNDEFINED
+from dicom.file_meta import FileMeta
+
+from .filemeta import with_transfer_syntax
 from .header import (
     ENCAPSULATION,
     EXTENDED_OFFSET_TABLE,
