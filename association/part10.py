@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dicom.errors import NoPreambleError, UnreadableError
-from dicom.file_meta import read_file_meta, sop_instance_uid
+from dicom.file_meta import read_file_meta, sop_instance_of
 
 
 class NotPart10Error(ValueError):
@@ -37,7 +37,7 @@ def read(path: Path) -> Instance:
         raise NotPart10Error(f"{path}: not a DICOM file ({error})") from None
     except UnreadableError as error:
         raise NotPart10Error(f"{path}: malformed file meta information: {error}") from None
-    instance = sop_instance_uid(view, meta)
+    instance = sop_instance_of(view, meta)
     if not meta.sop_class or not instance:
         raise NotPart10Error(f"{path}: its file meta information lacks a UID")
     return Instance(meta.sop_class, instance, meta.transfer_syntax, data[meta.end :])

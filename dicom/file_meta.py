@@ -69,7 +69,7 @@ def read_file_meta(view: memoryview) -> FileMeta:
         raise MalformedError("the file ends within it") from None
 
 
-def sop_instance_uid(view: memoryview, meta: FileMeta) -> str:
+def sop_instance_of(view: memoryview, meta: FileMeta) -> str:
     """Media Storage SOP Instance UID, empty when absent. Anything may be in it."""
     element = meta.elements.get(SOP_INSTANCE)
     return text(view, element) if element else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dicom.file_meta import FileMeta, sop_instance_uid
+from dicom.file_meta import FileMeta, sop_instance_of
 from support.one_line import one_line
 
 from .derived import (
@@ -110,7 +110,7 @@ def frames_of(received: memoryview, meta: FileMeta, header: Header, layout: Layo
         raise KeptError(Reason.FUNCTIONAL_GROUPS)
     _check_history(header.view, elements, again=codec.loss.again)
     source = b"\\".join(values_of(header.view, elements, SOP_INSTANCE)).decode("ascii", "replace")
-    if not is_uid(source) or not is_uid(sop_class) or sop_instance_uid(received, meta) != source:
+    if not is_uid(source) or not is_uid(sop_class) or sop_instance_of(received, meta) != source:
         raise KeptError(
             Reason.ATTRIBUTES, "SOP Class UID, SOP Instance UID, or one that the file meta information has not"
         )

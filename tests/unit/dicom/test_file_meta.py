@@ -8,7 +8,7 @@ import pytest
 
 from dicom import uids
 from dicom.errors import MalformedError, NoPreambleError
-from dicom.file_meta import SOP_INSTANCE, has_prefix, read_file_meta, sop_instance_uid
+from dicom.file_meta import SOP_INSTANCE, has_prefix, read_file_meta, sop_instance_of
 
 CT = b"1.2.840.10008.5.1.4.1.1.2\0"
 
@@ -31,7 +31,7 @@ def test_what_a_file_says_of_itself() -> None:
     view = memoryview(content)
     meta = read_file_meta(view)
     assert (meta.transfer_syntax, meta.sop_class) == (uids.EXPLICIT_LITTLE_ENDIAN, "1.2.840.10008.5.1.4.1.1.2")
-    assert sop_instance_uid(view, meta) == "1.2.3"
+    assert sop_instance_of(view, meta) == "1.2.3"
     assert content[meta.end :] == b"\x08\0"
     assert content[meta.elements[SOP_INSTANCE].start :].startswith(element(3, b"1.2.3\0"))
 
@@ -39,7 +39,7 @@ def test_what_a_file_says_of_itself() -> None:
 def test_only_the_transfer_syntax_has_to_be_there() -> None:
     view = memoryview(file_of(SYNTAX))
     meta = read_file_meta(view)
-    assert (meta.sop_class, sop_instance_uid(view, meta)) == ("", "")
+    assert (meta.sop_class, sop_instance_of(view, meta)) == ("", "")
 
 
 @pytest.mark.parametrize("content", [b"", b"DICM", bytes(131), bytes(128) + b"DICX" + bytes(40)])
