@@ -30,8 +30,8 @@ _LENGTH = struct.Struct("<L")
 class Element(NamedTuple):
     """One data element of a buffer: positions are byte offsets into it.
 
-    ``vr`` is empty in implicit VR; ``length`` may be UNDEFINED; ``end`` is the offset after the value, delimiters included,
-    or ``value`` itself while an undefined length has not been followed.
+    ``vr`` is empty in implicit VR; ``length`` may be UNDEFINED; ``end`` is the offset after the value, delimiters
+    included, or ``value`` itself while an undefined length has not been followed.
     """
 
     tag: int
@@ -68,7 +68,11 @@ def tag_text(tag: int) -> str:
 
 
 def read_tag_and_length(view: memoryview, offset: int) -> tuple[int, int]:
-    """The header of an item or a delimiter, which have no VR (PS3.5 7.5). Raises struct.error where the buffer ends within it."""
+    """The header of an item or a delimiter, which have no VR (PS3.5 7.5).
+
+    Raises:
+        struct.error: the buffer ends within it.
+    """
     group, number, length = _IMPLICIT.unpack_from(view, offset)
     return group << 16 | number, length
 

@@ -1,6 +1,7 @@
 """A received file: where its data set may begin, how it is encoded, and its bytes when it is deflated.
 
-Not the reader of `dicom.file_meta`, which refuses what contradicts itself: DCMTK makes the best of it, and so does this.
+Not the reader of `dicom.file_meta`, which refuses what contradicts itself: DCMTK makes the best of it, and so does
+this.
 """
 
 from __future__ import annotations

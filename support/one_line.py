@@ -7,7 +7,8 @@ def one_line(what: BaseException | str, limit: int | None = None, *, with_type: 
     """One line for a log, an answer or a row of a database.
 
     Args:
-        what: Anything. Runs of white space become one space, and bytes that are not UTF-8, as in the name of a folder, their escapes.
+        what: Anything. Runs of white space become one space. Bytes that are not UTF-8, as in a folder's name, become
+            their escapes.
         limit: So many characters at the most; the type's name is not counted.
         with_type: Whether the name of an exception's type comes first. It stands alone where the exception has no text.
     """

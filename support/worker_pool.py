@@ -1,7 +1,7 @@
 """A few threads that help: a task is done by whoever comes first, one of them or the thread that needs its result.
 
-Not concurrent.futures: its threads are waited for, without end, when Python ends, and a future that its owner takes back with `cancel` keeps
-what it holds (an instance's pixels) until a thread is free to drop it.
+Not concurrent.futures: Python waits for its threads without end when it exits. And a future that its owner takes back
+with `cancel` keeps what it holds, an instance's pixels, until a thread is free to drop it.
 """
 
 from __future__ import annotations

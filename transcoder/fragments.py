@@ -1,6 +1,7 @@
 """Encapsulated pixel data (PS3.5 A.4) taken apart into one code stream per frame.
 
-Not pydicom.encaps: it wants a copy of the pixel data, lets pass a table that contradicts the fragments, and warns where frames are missing.
+Not pydicom.encaps: it wants a copy of the pixel data, does not see that an offset table contradicts the fragments, and
+only warns where frames are missing.
 """
 
 from __future__ import annotations
