@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
-IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 _IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.1"
 MAX_PDU_BYTES = 16384
 # A peer that speaks something else often sends what looks like an enormous length; nothing that the probe expects comes near this.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
-_LONG_LENGTH = frozenset({b"OB", b"OW", b"UN", b"SQ", b"UT"})
-_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
+from dicom.errors import NoPreambleError, UnreadableError
+from dicom.file_meta import read_file_meta, sop_instance_of
 
 
 class NotPart10Error(ValueError):
@@ -27,36 +26,18 @@ def read(path: Path) -> Instance:
     """Reads a file whole.
 
     Raises:
-        NotPart10Error: no preamble, no group length, or one of the three UIDs is missing.
+        NotPart10Error: no preamble, malformed file meta information, or one of the three UIDs is missing.
         OSError: it cannot be read.
     """
     data = path.read_bytes()
-    if data[128:132] != b"DICM" or data[132:140] != b"\x02\0\0\0UL\x04\0":
-        raise NotPart10Error(f"{path}: not a DICOM file (no preamble with file meta information)")
-    end = 144 + struct.unpack_from("<I", data, 140)[0]
-    if end > len(data):
-        raise NotPart10Error(f"{path}: ends within its file meta information")
-    values = _meta(data[144:end])
+    view = memoryview(data)
     try:
-        sop_class, sop_instance_uid, transfer_syntax = (
-            values[tag].rstrip(b"\0 ").decode("ascii") for tag in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX)
-        )
-    except (KeyError, UnicodeDecodeError):
-        raise NotPart10Error(f"{path}: its file meta information lacks a UID") from None
-    return Instance(sop_class, sop_instance_uid, transfer_syntax, data[end:])
-
-
-def _meta(data: bytes) -> dict[int, bytes]:
-    """Element number -> value of group 2, which is always explicit VR little endian."""
-    found, at = {}, 0
-    while at + 8 <= len(data):
-        element, kind, length = struct.unpack_from("<2xH2sH", data, at)
-        at += 8
-        if kind in _LONG_LENGTH:
-            if at + 4 > len(data):
-                break
-            (length,) = struct.unpack_from("<I", data, at)
-            at += 4
-        found[element] = data[at : at + length]
-        at += length
-    return found
+        meta = read_file_meta(view)
+    except NoPreambleError as error:
+        raise NotPart10Error(f"{path}: not a DICOM file ({error})") from None
+    except UnreadableError as error:
+        raise NotPart10Error(f"{path}: malformed file meta information: {error}") from None
+    instance = sop_instance_of(view, meta)
+    if not meta.sop_class or not instance:
+        raise NotPart10Error(f"{path}: its file meta information lacks a UID")
+    return Instance(meta.sop_class, instance, meta.transfer_syntax, data[meta.end :])

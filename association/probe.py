@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from dicom.uids import IMPLICIT_LITTLE_ENDIAN
+
 from . import dimse
 from .part10 import Instance
 from .peer import Peer
@@ -88,7 +90,7 @@ def run(
 
 def _echoes(target: Target, count: int, *, quick_ack: bool) -> list[float]:
     with Peer(target.host, target.port, timeout_s=target.timeout_s, no_delay=True, quick_ack=quick_ack) as peer:
-        peer.associate(target.calling, target.called, dimse.VERIFICATION, dimse.IMPLICIT_LITTLE_ENDIAN)
+        peer.associate(target.calling, target.called, dimse.VERIFICATION, IMPLICIT_LITTLE_ENDIAN)
         return [peer.echo() * 1000 for _ in range(count)]
 
 

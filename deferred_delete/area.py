@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable
 
+from support.rate_limited_log import RateLimitedLog
+
 from .backlog import Backlog
 from .errors import DeferredDeleteError
 from .headers import can_be_rebuilt
 from .layout import check_uuid
 from .ledger import Ledger
 from .manners import IngestWatch
-from .pacing import Breaker, LogLimit
+from .pacing import Breaker
 from .storage import FileStorage
 
 _log = logging.getLogger(__name__)
@@ -56,8 +58,8 @@ class DeferredStorageArea:
         self._breaker = breaker or Breaker()
         self.ingest = ingest or IngestWatch()
         self.write_header: Callable[[str, bytes], None] | None = None
-        self._not_recorded = LogLimit()
-        self._not_removed = LogLimit()
+        self._not_recorded = RateLimitedLog()
+        self._not_removed = RateLimitedLog()
 
     def create(self, attachment_uuid: str, content_type: int, content: bytes) -> int:
         """Writes a new attachment; returns the nanoseconds spent in syncing it.

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import LedgerClosedError
-from .pacing import LogLimit
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Background:
         self._stop = threading.Event()
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
 
     def start(self, chores: Sequence[Chore]) -> None:
         """Starts the thread."""

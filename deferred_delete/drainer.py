@@ -5,21 +5,19 @@ import random
 import time
 from collections.abc import Callable
 
+from support.backoff import backoff_ms
+from support.one_line import one_line
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
 from .ledger import Ledger
-from .pacing import LogLimit, backoff_ms
-from .rows import Claim, Failure
+from .rows import MAX_REASON_CHARS, Claim, Failure
 from .settings import Settings
 from .storage import Deleted, FileStorage
 from .tally import Outcome, Tally
 from .unlinking import Batch
 
 _log = logging.getLogger(__name__)
-
-
-def one_line(text: str) -> str:
-    """What a row can hold of any message: a storage folder's name need not be UTF-8, and then the row could not be settled."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())[:500]
 
 
 def _never() -> bool:
@@ -71,7 +69,7 @@ class Drainer:
         )
         self._jitter = jitter
         self._unsettled = False
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
 
     def run_once(self, now_ms: int) -> Outcome:
         """Drains one batch of what is due at ``now_ms`` (ms since 1970).
@@ -118,7 +116,8 @@ class Drainer:
             return self._failure(claim, error)
 
     def _failure(self, claim: Claim, error: Exception) -> Failure:
-        reason = one_line(str(error) if isinstance(error, StorageError) else repr(error))
+        # A storage folder's name need not be UTF-8, and a row with such a text could not be settled.
+        reason = one_line(str(error) if isinstance(error, StorageError) else repr(error), MAX_REASON_CHARS)
         self._tally.last_error = reason
         delay_ms = backoff_ms(claim.attempts + 1, self._settings.retry_min, self._settings.retry_max, self._jitter())
         if (more := self._log_limit.allow()) is not None:

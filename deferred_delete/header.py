@@ -9,11 +9,11 @@ import struct
 import zlib
 from typing import Any, Final, NamedTuple
 
+from dicom.file_meta import FIRST_ELEMENT, has_prefix
+from dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, IMPLICIT_LITTLE_ENDIAN
+
 # Where a header ends in practice; private elements with more than that before (0020,000D) make a file unreadable here.
 HEADER_BYTES: Final = 1024 * 1024
-_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-_IMPLICIT: Final = "1.2.840.10008.1.2"
-_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 # zlib can not shrink anything further than this (zlib's technical details): a length beyond is a lie.
 _MOST_SHRUNK: Final = 1032
 _LONGEST_TEXT: Final = 200
@@ -40,7 +40,7 @@ class NotDicomError(Exception):
 
 def is_plain(content: bytes) -> bool:
     """Whether a file's beginning is a DICOM file's (PS3.10 7.1) rather than Orthanc's compressed form."""
-    return content[128:132] == b"DICM"
+    return has_prefix(content)
 
 
 def inflate(content: bytes, at_most: int | None = None) -> bytes:
@@ -89,15 +89,15 @@ def _read(content: bytes) -> Header:
     if not is_plain(content):
         raise NotDicomError("no DICM at byte 128")
     file = io.BytesIO(content)
-    file.seek(132)
+    file.seek(FIRST_ELEMENT)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta)
-    syntax = str(meta.get("TransferSyntaxUID", _IMPLICIT))
-    if syntax == _DEFLATED:
+    syntax = str(meta.get("TransferSyntaxUID", IMPLICIT_LITTLE_ENDIAN))
+    if syntax == DEFLATED_LITTLE_ENDIAN:
         file = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[file.tell() :], HEADER_BYTES))
     header = read_dataset(
         file,
-        is_implicit_VR=syntax == _IMPLICIT,
-        is_little_endian=syntax != _BIG_ENDIAN,
+        is_implicit_VR=syntax == IMPLICIT_LITTLE_ENDIAN,
+        is_little_endian=syntax != EXPLICIT_BIG_ENDIAN,
         stop_when=_after_study,
         specific_tags=_TAGS,
     )

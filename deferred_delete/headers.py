@@ -13,15 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from dicom.file_meta import has_prefix
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
-from .pacing import LogLimit
 from .storage import FileStorage
 
 _log = logging.getLogger(__name__)
 
 # Orthanc's content type (FileContentType_DicomUntilPixelData).
 HEADER_TYPE: Final = 3
-_PREAMBLE: Final = slice(128, 132)
 # Linux writes a dirty page back once it is this old, by default 30 s, looked for every 5 s; ext4 commits its journal every 5 s.
 _EXPIRE: Final = Path("/proc/sys/vm/dirty_expire_centisecs")
 _SHORTEST_WINDOW_S: Final = 120.0
@@ -64,7 +65,7 @@ class Rebuilt(NamedTuple):
 
 def can_be_rebuilt(content_type: int, content: bytes) -> bool:
     """Whether an attachment is the plain first part of an image: not one that Orthanc has compressed (StorageCompression)."""
-    return content_type == HEADER_TYPE and content[_PREAMBLE] == b"DICM"
+    return content_type == HEADER_TYPE and has_prefix(content)
 
 
 def window_s() -> float:
@@ -130,7 +131,7 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
     """
     compared = rebuilt = hopeless = unwritten = 0
     search = Search(within_s)
-    log_limit = LogLimit()
+    log_limit = RateLimitedLog()
     for copy in copies:
         compared += 1
         try:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from support.one_line import one_line
+
 from .errors import DeferredDeleteError
 
 
@@ -89,4 +91,4 @@ def reason(body: bytes) -> str:
         text = f"{error.get('Message', '')} {error.get('Details', '')}"
     except (ValueError, AttributeError):
         text = body[:200].decode("utf-8", "replace")
-    return " ".join(text.split())[:300] or "no reason given"
+    return one_line(text, 300) or "no reason given"

@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .drainer import one_line
+from support.backoff import backoff_ms
+from support.one_line import one_line
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
 from .header import HEADER_BYTES, Header, NotDicomError, inflate, read_header
 from .ledger import Ledger
 from .orthanc_client import OrthancClient, OrthancRequestError, reason
-from .pacing import LogLimit, backoff_ms
 from .restore_book import Restore, Verdict, Wanted
+from .rows import MAX_REASON_CHARS
 from .states import RestoreState
 from .storage import FileStorage
 
@@ -89,7 +92,7 @@ class Restorer:
         self._tidy_wanted = True
         self._full = False
         self._look_in_s = _LOOK_EVERY_S
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
 
     def step(self) -> float | None:
         """A bit of work; returns how long there is nothing to do, in seconds. Raises LedgerError."""
@@ -186,13 +189,13 @@ class Restorer:
     def _trouble(self, restore: Restore, attempts: int, wanted: Wanted, error: OrthancRequestError) -> None:
         """Orthanc itself is unwell: everything stays held, and is tried again, but not for ever."""
         if attempts >= GIVE_UP_AFTER:
-            self._end(restore, f"gave up after {attempts} attempts in a row: {one_line(str(error))}")
+            self._end(restore, f"gave up after {attempts} attempts in a row: {one_line(error, MAX_REASON_CHARS)}")
             return
-        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S, 0)
+        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S)
         if (more := self._log_limit.allow()) is not None:
             study = restore.study_instance_uid
             _log.warning("restore of study %s: %s; next in %.0f s%s", study, error, delay_ms / 1000, more)
-        self._book.trouble(restore, wanted, one_line(str(error)), delay_ms)
+        self._book.trouble(restore, wanted, one_line(error, MAX_REASON_CHARS), delay_ms)
 
     def _end(self, restore: Restore, gave_up: str | None = None) -> None:
         state = self._book.end(restore, gave_up)
@@ -208,9 +211,13 @@ class Restorer:
         try:
             original = inflate(self._storage.read(wanted.attachment_uuid))
         except StorageError as error:
-            return Verdict("gone") if error.errno == errno.ENOENT else Verdict("unreadable", one_line(str(error)))
+            return (
+                Verdict("gone")
+                if error.errno == errno.ENOENT
+                else Verdict("unreadable", one_line(error, MAX_REASON_CHARS))
+            )
         except NotDicomError as error:
-            return Verdict("unreadable", one_line(str(error)))
+            return Verdict("unreadable", one_line(error, MAX_REASON_CHARS))
         answer = self._orthanc.send("POST", "/instances", original)
         if answer.status >= 500:
             raise OrthancRequestError(f"POST /instances: HTTP {answer.status}: {reason(answer.body)}")

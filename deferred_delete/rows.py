@@ -1,6 +1,9 @@
 """What the ledger hands out and takes in."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MAX_REASON_CHARS: Final = 500
+"""What a row keeps of an error."""
 
 
 class Claim(NamedTuple):

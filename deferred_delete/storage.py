@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
 from .layout import check_uuid, opened_folder, read_all, write_all
-from .pacing import LogLimit
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class FileStorage:
         self.root = root
         self.sync = sync
         self._root = os.fspath(root)
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

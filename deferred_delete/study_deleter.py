@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .drainer import one_line
+from support.backoff import backoff_ms
+from support.one_line import one_line
+from support.rate_limited_log import RateLimitedLog
+
 from .orthanc_client import OrthancClient, OrthancRequestError
-from .pacing import LogLimit, backoff_ms
+from .rows import MAX_REASON_CHARS
 from .states import DeletionState
 from .study_queue import ResourceDeletion, StudyQueue
 from .yielding import Yielding
@@ -56,7 +59,7 @@ class StudyDeleter:
         self._stopped = stopped
         self._wait = wait
         self._yielding = Yielding()
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
 
     def step(self) -> float | None:
         """One slice; returns how long nothing is to be done, in seconds (None: until the next request). Raises LedgerError."""
@@ -132,11 +135,11 @@ class StudyDeleter:
         self, deletion: ResourceDeletion, attempts: int, error: OrthancRequestError, instance: tuple[str, int] | None
     ) -> None:
         if attempts >= GIVE_UP_AFTER:
-            why = f"gave up after {attempts} attempts in a row: {one_line(str(error))}"
+            why = f"gave up after {attempts} attempts in a row: {one_line(error, MAX_REASON_CHARS)}"
             self._queue.end(deletion, DeletionState.FAILED, error=why)
             _log.error("deleting %s: %s", deletion.orthanc_id, why)
             return
-        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S, 0)
+        delay_ms = backoff_ms(attempts, _RETRY_MIN_S, _RETRY_MAX_S)
         if (more := self._log_limit.allow()) is not None:
             _log.warning("deleting %s: %s; next in %.0f s%s", deletion.orthanc_id, error, delay_ms / 1000, more)
-        self._queue.trouble(deletion, one_line(str(error)), delay_ms, instance)
+        self._queue.trouble(deletion, one_line(error, MAX_REASON_CHARS), delay_ms, instance)

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from support.backoff import backoff_ms
+from support.rate_limited_log import RateLimitedLog
+
 from .backlog import Backlog
 from .chores import Chores
 from .drainer import Drainer
 from .errors import DeferredDeleteError
 from .ledger import Ledger
 from .manners import IngestWatch, Manners
-from .pacing import LogLimit, backoff_ms
 from .pressure import LOOK_EVERY_S, DiskPressure, FreeDisk
 from .schedule import Schedule
 from .settings import Settings
@@ -95,7 +97,7 @@ class Worker:
         self._chores = Chores(ledger, storage, backlog, self.tally)
         self._troubles = 0
         self._rest_until = 0.0
-        self._log_limit = LogLimit()
+        self._log_limit = RateLimitedLog()
 
     def start(self) -> None:
         """Starts the thread. Harmless when it runs already."""
@@ -273,7 +275,7 @@ class Worker:
     def _rest(self) -> float:
         """Something bigger than one file is wrong: leaves everything alone for a while, longer each time."""
         self._troubles += 1
-        rest_s = backoff_ms(self._troubles, _TROUBLE_MIN_S, _TROUBLE_MAX_S, 0) / 1000
+        rest_s = backoff_ms(self._troubles, _TROUBLE_MIN_S, _TROUBLE_MAX_S) / 1000
         self._rest_until = time.monotonic() + rest_s
         self._waiting.on("trouble", rest_s)
         return rest_s

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from support.rate_limited_log import RateLimitedLog
+
 from .errors import StorageError
 from .layout import check_uuid
-from .pacing import LogLimit
 from .storage import Deleted, FileStorage
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class WriteBehindStorage(FileStorage):
         self._failing = False
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._failures = LogLimit()
+        self._failures = RateLimitedLog()
 
     @property
     def unwritten(self) -> int:

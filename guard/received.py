@@ -1,21 +1,25 @@
-"""A received file: where its data set may begin, how it is encoded, and its bytes when it is deflated."""
+"""A received file: where its data set may begin, how it is encoded, and its bytes when it is deflated.
+
+Not the reader of `dicom.file_meta`, which refuses what contradicts itself: DCMTK makes the best of it, and so does
+this.
+"""
 
 from __future__ import annotations
 
 import re
-import struct
 import zlib
 from collections.abc import Iterator
 
+from dicom import uids
+from dicom.elements import EXPLICIT_HEADER
+from dicom.file_meta import FIRST_ELEMENT, has_prefix
+
 from .walk import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 
-_PREAMBLE = 128
-_PREFIX = b"DICM"
 # Deflated Explicit VR Little Endian and JPIP Referenced Deflate (PS3.5 A.5 and A.7): what DCMTK inflates as a whole.
-_DEFLATED = (b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.4.95")
+_DEFLATED = (uids.DEFLATED_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95")
 _SYNTAX = re.compile(rb"\x02\x00\x10\x00UI..([0-9.]+)", re.DOTALL)
 _CHUNK = 1 << 20
-_EXPLICIT_HEADER = struct.Struct("<HH2sH")
 _LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"UT", b"SQ"})
 _VR = re.compile(rb"[A-Z]{2}")
 
@@ -31,30 +35,30 @@ class Received:
     """
 
     def __init__(self, dicom: bytes) -> None:
-        first = _PREAMBLE + len(_PREFIX) if dicom.startswith(_PREFIX, _PREAMBLE) else 0
+        first = FIRST_ELEMENT if has_prefix(dicom) else 0
         self.meta_end = _after_group_2(dicom, first)
         found = [self.meta_end]
         if dicom.startswith(b"\x02\0\0\0UL\4\0", first):
             found.insert(0, first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
         self.starts = tuple(dict.fromkeys(start for start in found if start < len(dicom)))
         said = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
-        syntax = said[1] if said else b""
+        syntax = said[1].decode("ascii") if said else ""
         self.deflated = syntax in _DEFLATED
         self.encoding = _encoding(syntax, dicom[self.meta_end + 4 : self.meta_end + 6])
 
 
-def _encoding(syntax: bytes, vr: bytes) -> Encoding:
+def _encoding(syntax: str, vr: bytes) -> Encoding:
     """What the transfer syntax says; where there is none DCMTK looks at the first element, and so do we."""
-    if syntax == b"1.2.840.10008.1.2.2":
+    if syntax == uids.EXPLICIT_BIG_ENDIAN:
         return BIG_ENDIAN
-    if syntax == b"1.2.840.10008.1.2" or (not syntax and not _VR.fullmatch(vr)):
+    if syntax == uids.IMPLICIT_LITTLE_ENDIAN or (not syntax and not _VR.fullmatch(vr)):
         return IMPLICIT
     return EXPLICIT
 
 
 def _after_group_2(dicom: bytes, offset: int) -> int:
     while offset + 12 <= len(dicom):
-        group, _, vr, length = _EXPLICIT_HEADER.unpack_from(dicom, offset)
+        group, _, vr, length = EXPLICIT_HEADER.unpack_from(dicom, offset)
         if group != 2:
             break
         if vr in _LONG_VRS:

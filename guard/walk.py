@@ -3,6 +3,9 @@
 It looks for two things that the parser does not survive: sequences too deep within one another, since it recurses into them, and a
 value that claims to be far longer than the file, since it reserves what is claimed before it looks whether it is there.
 
+It is not the reader of `dicom.elements`, which refuses what the standard does not know: DCMTK reads on, and so does
+this.
+
 Where an element can be read in several ways, the way that leads deeper is taken. The walk stops where DCMTK would give up: what lies
 beyond is never parsed.
 """
@@ -14,19 +17,12 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-UNDEFINED = 0xFFFFFFFF
+from dicom.elements import ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, SHORT_VRS, UNDEFINED
+
 SLACK_BYTES = 16 << 20
 """A file that ends this much too soon, or less, is only cut short: the parser says so, at no great cost."""
 
-_ITEM = 0xFFFEE000
-_ITEM_DELIMITATION = 0xFFFEE00D
-_SEQUENCE_DELIMITATION = 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
-# PS3.5 table 7.1-2: these have a 16-bit length. What is no VR at all, DCMTK takes for one with 32 bits if it is two capitals.
-_SHORT_VRS = frozenset(
-    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN"}
-    | {b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
-)
 _FRAGMENTS = frozenset({b"", b"OB", b"OW"})
 _STOP = -1
 
@@ -134,9 +130,9 @@ class Walk:
     def _next_item(self, offset: int, level: _Level) -> int:
         group, number, length = _READERS[level.encoding.order].tag_and_length(self._content, offset)
         tag, value = group << 16 | number, offset + 8
-        if tag == _SEQUENCE_DELIMITATION:
+        if tag == SEQUENCE_DELIMITATION:
             self._leave()
-        elif tag == _ITEM:
+        elif tag == ITEM:
             end = self._size if length == UNDEFINED else value + length
             self._levels.append(_Level(end, is_sequence=False, encoding=level.encoding))
         else:
@@ -149,7 +145,7 @@ class Walk:
         if offset >= min(level.end, self._size):
             return offset
         tag, vr, value, length = self._header(offset, level.encoding)
-        if tag == _ITEM_DELIMITATION:
+        if tag == ITEM_DELIMITATION:
             if len(self._levels) > 1:
                 self._leave()
             return value
@@ -171,7 +167,7 @@ class Walk:
         left = self._left
         while offset < last and left:
             _, _, vr, length = unpack(content, offset)
-            if vr not in _SHORT_VRS:
+            if vr not in SHORT_VRS:
                 break
             offset += 8 + length
             left -= 1
@@ -192,7 +188,8 @@ class Walk:
         if encoding.implicit or group == 0xFFFE:
             return tag, b"", offset + 8, length
         _, _, vr, length = readers.tag_and_vr(self._content, offset)
-        if vr in _SHORT_VRS or not (vr.isalpha() and vr.isupper()):
+        # What is no VR at all, DCMTK takes for one with a 32-bit length if it is two capitals.
+        if vr in SHORT_VRS or not (vr.isalpha() and vr.isupper()):
             return tag, vr, offset + 8, length
         return tag, vr, offset + 12, readers.length(self._content, offset + 8)[0]
 
@@ -211,9 +208,9 @@ class Walk:
             self._left -= 1
             group, number, length = tag_and_length(self._content, offset)
             tag = group << 16 | number
-            if tag == _SEQUENCE_DELIMITATION:
+            if tag == SEQUENCE_DELIMITATION:
                 return offset + 8
-            if tag != _ITEM or length == UNDEFINED:
+            if tag != ITEM or length == UNDEFINED:
                 return _STOP
             offset += 8 + length
         return offset

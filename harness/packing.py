@@ -24,7 +24,7 @@ from .wheels import Library, PackingError, download, installed, locked, unpacked
 
 NAME = "orthanc-ingest-bundle"
 # The folders that Orthanc loads, and what goes with them; bench/, harness/, tests/ and typings/ are for developers.
-PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "association")
+PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "association", "dicom", "support")
 BESIDES = ("bin", "docs", "orthanc.json", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "install.sh")
 EXECUTABLE = ("install.sh", "bin/")
 _RELEASE = re.compile(r"^## \[(?P<version>[^\]]+)\] - (?P<date>\d{4}-\d{2}-\d{2})$", re.MULTILINE)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deferred_delete.header import NotDicomError, inflate
+from support.one_line import one_line
 from timing import server_timing
 
 if TYPE_CHECKING:
@@ -291,8 +292,3 @@ class ChangeCallback:
             action()
         except Exception as error:  # noqa: BLE001 - the core would only log it; so do we, in one line
             logger.error("%s failed: %s", action.__name__, one_line(error))  # noqa: TRY400
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line for a log or an answer."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deferred_delete import DeferredDeleteError
+from support.one_line import one_line
 
 from . import advice
-from .callbacks import one_line
 from .config import SECTIONS, Configuration, ConfigurationError, parse
 from .orthanc_files import read
 from .rehearsal import Rehearsal, rehearse

@@ -15,6 +15,7 @@ from deferred_delete import LEDGER_NAME, ledger_place
 from deferred_delete import settings as deferred_delete_settings
 from guard import settings as guard_settings
 from timing import settings as timing_settings
+from transcoder import policy as transcoder_policy
 from transcoder import settings as transcoder_settings
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -203,7 +204,7 @@ def _check_transcoder(core: CoreSettings, settings: transcoder_settings.Settings
             "expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
         )
     try:
-        transcoder_settings.check(settings)
+        transcoder_policy.check(settings)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from types import ModuleType
 
-PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "association")
+PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "association", "dicom", "support")
 
 
 class OrthancLogHandler(logging.Handler):

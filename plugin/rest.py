@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from support.one_line import one_line
+
 from . import cross_site
-from .callbacks import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from types import FrameType
 
 import atheris
 
-with atheris.instrument_imports(include=["guard", "transcoder"]):
+with atheris.instrument_imports(include=["guard", "transcoder", "dicom"]):
     from tests.fuzz_oracle import Oracle, give_memory_back
 
 from tests.fuzz import KEPT, LARGEST_SEED_BYTES, SPICES, seeds, summary

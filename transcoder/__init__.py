@@ -9,7 +9,8 @@ from .counters import CounterRow
 from .explain import Explanation, explain
 from .outcome import Outcome, Reason
 from .pending import PendingProofs
-from .settings import Lossy, Rule, Settings, check
+from .policy import check
+from .settings import Lossy, Rule, Settings
 from .transcoder import Transcoder
 
 __all__ = [

@@ -10,9 +10,20 @@ import struct
 
 import numpy as np
 
-from .elements import ITEM, ITEM_DELIMITATION, LONG_VRS, SEQUENCE_DELIMITATION, SHORT_VRS, UNDEFINED, Budget, tag_text
+from dicom.elements import (
+    ITEM,
+    ITEM_DELIMITATION,
+    LONG_VRS,
+    SEQUENCE_DELIMITATION,
+    SHORT_VRS,
+    UNDEFINED,
+    Budget,
+    tag_text,
+)
+from dicom.errors import UnreadableError
+
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from .outcome import KeptError, Reason
+from .outcome import KeptError, Reason, kept
 
 _SHORT = struct.Struct(">HH2sH")
 _LONG = struct.Struct(">HH2sHL")
@@ -35,6 +46,8 @@ def to_little_endian(view: memoryview) -> bytes:
     turned = bytearray(view)
     try:
         _Turner(turned).data_set()
+    except UnreadableError as error:
+        raise kept(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     return bytes(turned)

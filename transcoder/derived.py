@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .elements import ITEM, LONG_VRS, UNDEFINED, Budget, Element, end_of_undefined, read_element, tag_text
+from dicom.elements import ITEM, LONG_VRS, UNDEFINED, Budget, Element, end_of_undefined, read_element, tag_text
+from dicom.errors import UnreadableError
+
 from .filemeta import read_file_meta, with_sop_instance
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
 from .loss import Loss
-from .outcome import KeptError, Reason
+from .outcome import KeptError, Reason, kept
 
 IMAGE_TYPE = 0x00080008
 SOP_INSTANCE = 0x00080018
@@ -101,6 +103,8 @@ def top_level(view: memoryview) -> dict[int, Element]:
                 raise KeptError(Reason.MALFORMED, f"{tag_text(element.tag)} with VR {element.vr.decode()}")
             found[element.tag] = element
             offset, last = element.end, element.tag
+    except UnreadableError as error:
+        raise kept(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     return found

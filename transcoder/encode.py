@@ -11,10 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
+from support.one_line import one_line
+from support.worker_pool import Task, WorkerPool
+
 from .codecs import Codec
-from .crew import Crew, Task
 from .header import Header
-from .outcome import KeptError, Reason
+from .outcome import MAX_DETAIL_CHARS, KeptError, Reason
 from .pixels import Layout, Samples, check_stray_bits, frame
 
 # Frames of one proof are dealt out in this many pieces at most.
@@ -59,7 +61,7 @@ class Frames:
         try:
             stream = self.codec.encode(samples, self.layout)
         except Exception as error:  # noqa: BLE001 - every library has exceptions of its own
-            raise KeptError(Reason.ENCODER_REFUSED, one_line(error)) from None
+            raise KeptError(Reason.ENCODER_REFUSED, one_line(error, MAX_DETAIL_CHARS, with_type=True)) from None
         if not verify:
             return stream, 0
         before = time.perf_counter_ns()
@@ -78,7 +80,7 @@ class Frames:
         return time.perf_counter_ns() - before
 
 
-def encode_frames(frames: FrameEncoder, crew: Crew, *, verify: bool, byte_limit: int) -> Encoded:
+def encode_frames(frames: FrameEncoder, pool: WorkerPool, *, verify: bool, byte_limit: int) -> Encoded:
     """Encode every frame, several at a time where there are several; with ``verify``, decode and compare each.
 
     Stops once ``byte_limit`` is reached, since the result could not be smaller than the file received.
@@ -93,9 +95,9 @@ def encode_frames(frames: FrameEncoder, crew: Crew, *, verify: bool, byte_limit:
     begun = 0
     for number in range(count):
         # As many as there are threads and no more: what is ahead of a failure is done in vain, and held in memory.
-        while begun < count and len(ahead) <= crew.helpers:
+        while begun < count and len(ahead) <= pool.helpers:
             task = Task(partial(frames.encode, begun, verify=verify))
-            ahead.append(crew.help_with(task) if ahead else task)  # the first is this thread's own
+            ahead.append(pool.help_with(task) if ahead else task)  # the first is this thread's own
             begun += 1
         stream, verify_ns = ahead.popleft().result()
         encoded.verify_ns += verify_ns
@@ -119,13 +121,9 @@ def _compare(samples: Samples, stream: bytes, layout: Layout, codec: Codec, numb
     try:
         decoded = np.asarray(codec.decode(stream, layout))
     except Exception as error:  # noqa: BLE001 - as above
-        raise KeptError(Reason.VERIFICATION_FAILED, f"frame {number}: {one_line(error)}") from None
+        raise KeptError(
+            Reason.VERIFICATION_FAILED, f"frame {number}: {one_line(error, MAX_DETAIL_CHARS, with_type=True)}"
+        ) from None
     same_kind = decoded.shape == samples.shape and decoded.dtype.itemsize == samples.dtype.itemsize
     if not same_kind or not np.array_equal(decoded.view(samples.dtype), samples):
         raise KeptError(Reason.VERIFICATION_FAILED, f"frame {number} came back with other pixels")
-
-
-def one_line(error: Exception) -> str:
-    """Type and first line of an exception, short enough for a log line."""
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"

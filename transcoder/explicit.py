@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from .elements import (
+from dicom.elements import (
     ITEM,
     ITEM_DELIMITATION,
     SEQUENCE_DELIMITATION,
@@ -18,14 +18,16 @@ from .elements import (
     Element,
     end_of_undefined,
     read_element,
+    read_tag_and_length,
     tag_text,
 )
+from dicom.errors import UnreadableError
+
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, PIXEL_REPRESENTATION
-from .outcome import KeptError, Reason
+from .outcome import KeptError, Reason, kept
 from .vrs import Level, vr_of
 
 _HEADER = struct.Struct("<HH2sH")
-_TAG_AND_LENGTH = struct.Struct("<HHL")
 
 
 def to_explicit(view: memoryview) -> bytes:
@@ -36,7 +38,10 @@ def to_explicit(view: memoryview) -> bytes:
         struct.error: it ends within an element.
     """
     rewriter = _Rewriter(view)
-    rewriter.data_set(0, len(view), Level(None, 0))
+    try:
+        rewriter.data_set(0, len(view), Level(None, 0))
+    except UnreadableError as error:
+        raise kept(error) from None
     return bytes(rewriter.out)
 
 
@@ -111,8 +116,7 @@ class _Rewriter:
         offset = sequence.value
         while offset < sequence.end:
             self.budget.spend()
-            group, number, length = _TAG_AND_LENGTH.unpack_from(self.view, offset)
-            tag = group << 16 | number
+            tag, length = read_tag_and_length(self.view, offset)
             if tag == SEQUENCE_DELIMITATION and sequence.length == UNDEFINED:
                 self.out += self.view[offset : offset + 8]
                 return

@@ -1,4 +1,8 @@
-"""Encapsulated pixel data (PS3.5 A.4) taken apart into one code stream per frame."""
+"""Encapsulated pixel data (PS3.5 A.4) taken apart into one code stream per frame.
+
+Not pydicom.encaps: it wants a copy of the pixel data, does not see that an offset table contradicts the fragments, and
+only warns where frames are missing.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,10 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .elements import ITEM, UNDEFINED, Element
+from dicom.elements import ITEM, UNDEFINED, Element, read_tag_and_length
+
 from .header import EXTENDED_OFFSET_TABLE, PIXEL_DATA, Header
 from .outcome import KeptError, Reason
-
-_ITEM = struct.Struct("<HHL")
 
 
 class _Fragment(NamedTuple):
@@ -50,8 +53,8 @@ def _items(view: memoryview, element: Element) -> tuple[memoryview, list[_Fragme
     contents = []
     offset = element.value
     while offset < element.end - 8:
-        group, number, length = _ITEM.unpack_from(view, offset)
-        if group << 16 | number != ITEM or length == UNDEFINED:
+        tag, length = read_tag_and_length(view, offset)
+        if tag != ITEM or length == UNDEFINED:
             raise KeptError(Reason.MALFORMED, "a fragment without a length")
         contents.append((offset, view[offset + 8 : offset + 8 + length]))
         offset += 8 + length

@@ -5,9 +5,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from .elements import EXPLICIT_HEADER, SHORT_VRS, UNDEFINED, Budget, Element, end_of_undefined, read_element, tag_text
-from .filemeta import text
-from .outcome import KeptError, Reason
+from dicom.elements import (
+    EXPLICIT_HEADER,
+    SHORT_VRS,
+    UNDEFINED,
+    Budget,
+    Element,
+    end_of_undefined,
+    read_element,
+    tag_text,
+)
+from dicom.errors import UnreadableError
+from dicom.file_meta import text
+
+from .outcome import KeptError, Reason, kept
 
 SOP_CLASS = 0x00080016
 MODALITY = 0x00080060
@@ -101,6 +112,8 @@ def scan(view: memoryview, *, implicit: bool) -> Header:
                 offset = _past_short_values(view, offset, budget)
             if offset < len(view):
                 offset = _take(view, offset, found, implicit=implicit, budget=budget)
+    except UnreadableError as error:
+        raise kept(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     if offset > len(view):

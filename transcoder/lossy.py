@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from dicom.file_meta import FileMeta, sop_instance_of
+from support.one_line import one_line
+
 from .derived import (
     LOSSY,
     LOSSY_METHOD,
@@ -23,11 +26,9 @@ from .derived import (
     top_level,
     values_of,
 )
-from .encode import one_line
-from .filemeta import FileMeta, sop_instance_of
 from .header import SOP_CLASS, Header
 from .lossy_codecs import Errors, LossyCodec, Values, stored_values
-from .outcome import KeptError, Reason
+from .outcome import MAX_DETAIL_CHARS, KeptError, Reason
 from .pixels import Layout, check_stray_bits, frame
 from .syntaxes import READABLE
 
@@ -85,7 +86,7 @@ class LossyFrames:
         except KeptError as kept:
             raise KeptError(kept.reason, f"frame {number}: {kept.detail}") from None
         except Exception as error:  # noqa: BLE001 - every library has exceptions of its own
-            raise KeptError(Reason.ENCODER_REFUSED, one_line(error)) from None
+            raise KeptError(Reason.ENCODER_REFUSED, one_line(error, MAX_DETAIL_CHARS, with_type=True)) from None
         if self.padding is not None:
             before, after = stored_values(samples, self.layout), compressed.values
             if not np.array_equal(_within(before, self.padding), _within(after, self.padding)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 
+from dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, IMPLICIT_LITTLE_ENDIAN
+
 from .big_endian import to_little_endian
 from .explicit import to_explicit
 from .header import PIXEL_DATA, Header, scan
 from .inflate import inflate
 from .outcome import KeptError, Reason
 from .proof import prove_equal
-from .syntaxes import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, IMPLICIT_LITTLE_ENDIAN, READABLE, TRANSFER_SYNTAXES
+from .syntaxes import READABLE, TRANSFER_SYNTAXES
 
 _KNOWN = frozenset(TRANSFER_SYNTAXES.values())
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom.errors import TooDeepError, TooManyElementsError, UnreadableError
+
+MAX_DETAIL_CHARS = 200
+"""What a line to a person holds of a library's error, after the name of its type."""
+
 
 class Reason(StrEnum):
     """Why an instance was transcoded or kept. The text is what counters, logs and pages show."""
@@ -91,6 +96,15 @@ class KeptError(Exception):
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
+
+
+def kept(error: UnreadableError) -> KeptError:
+    """The same for a data set that `dicom` cannot read."""
+    if isinstance(error, TooDeepError):
+        return KeptError(Reason.TOO_DEEP, str(error))
+    if isinstance(error, TooManyElementsError):
+        return KeptError(Reason.TOO_MANY_ELEMENTS, str(error))
+    return KeptError(Reason.MALFORMED, str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from .crew import Task
-from .encode import one_line
-from .filemeta import read_file_meta, sop_instance_of
-from .outcome import KeptError
+from dicom.file_meta import sop_instance_of
+from support.one_line import one_line
+from support.worker_pool import Task
+
+from .filemeta import read_file_meta
+from .outcome import MAX_DETAIL_CHARS, KeptError
 
 # Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed back.
 _MOST_BYTES = 256 << 20
@@ -48,7 +50,7 @@ class Proof:
             except KeptError as error:
                 failure = failure or error.detail
             except Exception as error:  # noqa: BLE001 - whatever it was, nothing is proven
-                failure = failure or one_line(error)
+                failure = failure or one_line(error, MAX_DETAIL_CHARS, with_type=True)
         self.conclude(verify_ns, failure)
         return failure
 

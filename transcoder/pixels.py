@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .elements import UNDEFINED
+from dicom.elements import UNDEFINED
+
 from .header import (
     BITS_ALLOCATED,
     BITS_STORED,

@@ -107,6 +107,15 @@ class Policy:
         return self._default
 
 
+def check(settings: Settings) -> None:
+    """Refuse settings that could not be carried out.
+
+    Raises:
+        ValueError: one line with the path of the key, its value, what was expected, and the nearest known value.
+    """
+    Policy(settings)
+
+
 def _compiled(rule: Rule, number: int) -> tuple[tuple[Condition, ...], Decision]:
     path = f"{SECTION}.Rules[{number}]"
     target = names.action(rule.action, f"{path}.Action", lossy=True)

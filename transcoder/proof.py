@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from .elements import (
+from dicom.elements import (
     ITEM_DELIMITATION,
     SEQUENCE_DELIMITATION,
     UNDEFINED,
@@ -17,12 +17,13 @@ from .elements import (
     Element,
     end_of_undefined,
     read_element,
+    read_tag_and_length,
     tag_text,
 )
-from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from .outcome import KeptError, Reason
+from dicom.errors import UnreadableError
 
-_TAG_AND_LENGTH = struct.Struct("<HHL")
+from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
+from .outcome import KeptError, Reason, kept
 
 
 def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
@@ -35,6 +36,8 @@ def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
     """
     try:
         reached = _Walk().elements(_Place(implicit, 0), _Place(explicit, 0), 0)
+    except UnreadableError as error:
+        raise kept(error) from None
     except struct.error:
         raise _differs("one of them ends within an element") from None
     if reached != (len(implicit), len(explicit)):
@@ -52,8 +55,7 @@ class _Place(NamedTuple):
     offset: int
 
     def tag_and_length(self) -> tuple[int, int]:
-        group, number, length = _TAG_AND_LENGTH.unpack_from(self.view, self.offset)
-        return group << 16 | number, length
+        return read_tag_and_length(self.view, self.offset)
 
 
 class _Walk:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dicom.elements import UNDEFINED, Element
+
 from .decoding import specimen
 from .decoding.supervisor import Decoder, DecoderState
 from .decoding.wire import FAMILIES, Family, FrameRequest
-from .elements import UNDEFINED, Element
 from .fragments import frame_streams
 from .header import DIGITAL_SIGNATURES, PIXEL_DATA, Header
 from .outcome import KeptError, Reason

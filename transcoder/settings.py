@@ -139,15 +139,3 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
             le=60,
         ),
     ] = 5.0
-
-
-def check(settings: Settings) -> None:
-    """Refuse settings that could not be carried out.
-
-    Raises:
-        ValueError: one line with the path of the key, its value, what was expected, and the nearest known value.
-    """
-    # Here and not at the top: the policy is built on these settings.
-    from .policy import Policy
-
-    Policy(settings)

@@ -1,4 +1,8 @@
-"""The new file: what was received up to the pixel data, the encoded frames, what followed (PS3.5 A.4)."""
+"""The new file: what was received up to the pixel data, the encoded frames, what followed (PS3.5 A.4).
+
+Not pydicom.encaps, which writes the same bytes but copies all frames once more (67 MB took it 87 ms): here they are
+only listed, and joined once.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import struct
 from collections.abc import Sequence
 from itertools import accumulate
 
-from .elements import UNDEFINED
-from .filemeta import FileMeta, with_transfer_syntax
+from dicom.elements import UNDEFINED
+from dicom.file_meta import FileMeta
+
+from .filemeta import with_transfer_syntax
 from .header import (
     ENCAPSULATION,
     EXTENDED_OFFSET_TABLE,

@@ -6,17 +6,20 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
+from dicom.file_meta import FileMeta, sop_instance_of
+from support.one_line import one_line
+from support.rate_limited_log import RateLimitedLog
+from support.worker_pool import WorkerPool
+
 from . import codecs, lossy, lossy_codecs
-from .complaints import Complaints
 from .counters import CounterRow, Counters
-from .crew import Crew
 from .decoding.supervisor import DecoderState
-from .encode import Frames, encode_frames, one_line, proof_tasks
-from .filemeta import FileMeta, read_file_meta, sop_instance_of
+from .encode import Frames, encode_frames, proof_tasks
+from .filemeta import read_file_meta
 from .header import Header
 from .loss import Loss
 from .normalise import as_explicit, open_data_set
-from .outcome import WORTH_A_WARNING, KeptError, Outcome, Reason
+from .outcome import MAX_DETAIL_CHARS, WORTH_A_WARNING, KeptError, Outcome, Reason
 from .pending import PendingProofs, Proof
 from .pixels import Layout, attributes_of, layout_of, require_pixel_data
 from .policy import Decision, Policy, facts_of
@@ -88,16 +91,16 @@ class Transcoder:
                 before `transcode` returns.
 
         Raises:
-            ValueError: settings that make no sense, see `settings.check`.
+            ValueError: settings that make no sense, see `policy.check`.
             RuntimeError: a codec, or the decoder process, is missing or does not work, in one line.
         """
         self._settings = settings
         self._pending = pending
-        self._crew = Crew()
+        self._pool = WorkerPool("transcoder")
         self._distrusted: set[Target] = set()
         self._policy = Policy(settings)
         self._counters = Counters()
-        self._complaints = Complaints(_log)
+        self._warnings = RateLimitedLog(lines=1)
         try:
             wanted = sorted(self._policy.targets) if settings.enable else []
             self._codecs = {target: codecs.load(target) for target in wanted}
@@ -135,7 +138,7 @@ class Transcoder:
 
     def close(self, deadline_s: float = 5.0) -> None:
         """End the helper threads and the decoder process. `transcode` goes on to work, without them."""
-        self._crew.stop(deadline_s)
+        self._pool.stop(deadline_s)
         if self._recompressor is not None:
             self._recompressor.stop(deadline_s)
 
@@ -145,13 +148,14 @@ class Transcoder:
         except KeptError as kept:
             return progress.outcome(kept.reason, kept.detail)
         except Exception as error:  # noqa: BLE001 - MemoryError and RecursionError too: no failure here may refuse an instance
-            return progress.outcome(Reason.ERROR, one_line(error))
+            return progress.outcome(Reason.ERROR, one_line(error, MAX_DETAIL_CHARS, with_type=True))
 
     def _conclude(self, outcome: Outcome, elapsed_ns: int) -> None:
         self._counters.add(outcome, elapsed_ns)
         if outcome.reason in WORTH_A_WARNING:
             kind = f"{outcome.reason} {outcome.detail}" if outcome.reason is Reason.ERROR else str(outcome.reason)
-            self._complaints.warn(kind, f"Ingest transcoding: {outcome.reason}: {outcome.detail}")
+            if (more := self._warnings.allow(kind)) is not None:
+                _log.warning("Ingest transcoding: %s: %s%s", outcome.reason, outcome.detail, more)
 
     def _prove_later(self, pending: PendingProofs, proof: Proof, outcome: Outcome, elapsed_ns: int) -> None:
         """Count the instance only when it is proven, since only then is it known what became of it."""
@@ -174,7 +178,7 @@ class Transcoder:
         proof.give_up = give_up
         pending.expect(proof)
         for task in proof.tasks:
-            self._crew.help_with(task)
+            self._pool.help_with(task)
 
     @property
     def settings(self) -> Settings:
@@ -279,7 +283,7 @@ class Transcoder:
         frames = Frames(image.pixels, image.layout, self._codecs[image.target])
         later = progress.may_wait and self._may_prove_later(image.target, image.held_bytes)
         verify = self._settings.verify and not later
-        encoded = encode_frames(frames, self._crew, verify=verify, byte_limit=len(received))
+        encoded = encode_frames(frames, self._pool, verify=verify, byte_limit=len(received))
         progress.verify_ns = encoded.verify_ns
         new = splice(received, image.meta, image.header, encoded.fragments, image.target)
         if later:
@@ -290,7 +294,7 @@ class Transcoder:
     def _encode_with_loss(self, received: memoryview, image: _Image, loss: Loss, progress: _Progress) -> bytes:
         """Always measured here, whatever Verify says: what was lost is written into the file, and where it is too much the original is kept."""
         frames = lossy.frames_of(received, image.meta, image.header, image.layout, self._lossy_codecs[loss])
-        encoded = encode_frames(frames, self._crew, verify=True, byte_limit=len(received))
+        encoded = encode_frames(frames, self._pool, verify=True, byte_limit=len(received))
         progress.verify_ns = encoded.verify_ns
         new = splice(received, image.meta, image.header, encoded.fragments, image.target)
         new, progress.lost = lossy.marked(new, frames, encoded.fragments)

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
-from .elements import LONG_VRS, SHORT_VRS, UNDEFINED, Element, tag_text
-from .filemeta import text
+from dicom.elements import LONG_VRS, SHORT_VRS, UNDEFINED, Element, tag_text
+from dicom.file_meta import text
+
 from .header import LONGEST_TEXT
 from .outcome import KeptError, Reason
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from ..callbacks import one_line
+from support.one_line import one_line
 
 logger = logging.getLogger(__name__)
 

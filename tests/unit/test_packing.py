@@ -109,7 +109,14 @@ def test_the_same_tree_packs_to_the_same_bytes(tmp_path: Path, monkeypatch: pyte
 def test_everything_that_orthanc_loads_is_packed_and_nothing_of_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert packing.PACKAGES == PACKAGES
     files = packing.content("3.11", [Library("thing", "1.0", dict(FILES))])
-    for name in ("plugin/main.py", "plugin/pages/index.html", "deferred_delete/schema.sql", "orthanc.json", "LICENSE"):
+    for name in (
+        "plugin/main.py",
+        "plugin/pages/index.html",
+        "deferred_delete/schema.sql",
+        "dicom/uids.py",
+        "orthanc.json",
+        "LICENSE",
+    ):
         assert name in files
     assert not [
         name for name in files if name.startswith(("tests/", "harness/", "bench/", ".")) or "__pycache__" in name

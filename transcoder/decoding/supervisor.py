@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from support.backoff import backoff_ms
+
 from ..outcome import KeptError, Reason
 from . import interpreter
 from .process import DecoderProcess, DiedError, Launch, TimedOutError
@@ -208,7 +210,7 @@ class Decoder:
             self._recent.popleft()
         self._recent.append(now)
         several = len(self._recent) - 1
-        pause_s = min(_FIRST_PAUSE_S * 2 ** (several - 1), _LONGEST_PAUSE_S) if several else 0.0
+        pause_s = backoff_ms(several, _FIRST_PAUSE_S, _LONGEST_PAUSE_S) / 1000 if several else 0.0
         self._not_before = now + pause_s
         if len(self._recent) == _DEATHS_TO_TELL:
             _log.warning(

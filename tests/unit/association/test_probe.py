@@ -360,9 +360,10 @@ def test_the_association_is_released(fake: Callable[..., int]) -> None:
     [
         (b"", "not a DICOM file"),
         (b"x" * 500, "not a DICOM file"),
-        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\xff\xff\0\0", "ends within"),
-        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\0\0\0\0", "lacks a UID"),
-        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\x08\0\0\0\x02\0\x02\0OB\0\0", "lacks a UID"),
+        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\xff\xff\0\0", "goes beyond the end"),
+        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\0\0\0\0", "no transfer syntax UID"),
+        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\x08\0\0\0\x02\0\x02\0OB\0\0", "ends within it"),
+        (bytes(128) + b"DICM\x02\0\0\0UL\x04\0\x0a\0\0\0\x02\0\x10\0UI\x02\x001\0", "lacks a UID"),
     ],
 )
 def test_a_file_that_is_no_instance_is_one_line(tmp_path: Path, data: bytes, says: str) -> None:

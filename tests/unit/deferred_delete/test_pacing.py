@@ -1,9 +1,7 @@
-"""Back-off, breaker, log limit and clock: arithmetic."""
-
-import pytest
+"""Breaker and clock: arithmetic."""
 
 from deferred_delete.clock import LedgerClock
-from deferred_delete.pacing import Breaker, LogLimit, backoff_ms
+from deferred_delete.pacing import Breaker
 
 
 class Ticks:
@@ -12,23 +10,6 @@ class Ticks:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.mark.parametrize(
-    ("attempts", "jitter", "expected_ms"),
-    [
-        (1, 0.0, 5_000),  # the first retry
-        (2, 0.0, 10_000),  # doubles
-        (3, 0.0, 20_000),
-        (10, 0.0, 2_560_000),
-        (11, 0.0, 3_600_000),  # the cap
-        (5_000, 0.0, 3_600_000),  # no overflow
-        (1, 0.999999, 3_750),  # the jitter takes a quarter at most
-        (11, 0.5, 3_150_000),
-    ],
-)
-def test_backoff(attempts: int, jitter: float, expected_ms: int) -> None:
-    assert backoff_ms(attempts, 5, 3600, jitter) == expected_ms
 
 
 def test_the_breaker_rests_and_tries_again() -> None:
@@ -41,15 +22,6 @@ def test_the_breaker_rests_and_tries_again() -> None:
     assert breaker.open
     ticks.now = 1.0
     assert not breaker.open
-
-
-def test_the_log_limit_counts_what_it_leaves_out() -> None:
-    ticks = Ticks()
-    limit = LogLimit(lines=2, period_s=60, monotonic=ticks)
-    assert [limit.allow() for _ in range(5)] == ["", "", None, None, None]
-    ticks.now = 60.0
-    assert limit.allow() == " (3 more lines like this were left out)"
-    assert limit.allow() == ""
 
 
 def test_the_clock_counts_on_when_the_wall_clock_jumps() -> None:

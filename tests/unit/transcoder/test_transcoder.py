@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.rate_limited_log import RateLimitedLog
 from tests.unit.transcoder.samples import TARGETS, data_set, element, file_of, image, image_elements, part10, wheel
 from transcoder import CounterRow, Reason, Rule, Settings, Transcoder
 from transcoder.codecs import JpegLs
-from transcoder.complaints import Complaints
 
 GOOD = part10(data_set(image(96, 64, stored=12), stored=12))
 DEFAULT = "JPEGLSLossless"
@@ -231,17 +231,18 @@ def test_a_failure_is_logged_once_and_an_ordinary_file_not_at_all(caplog: pytest
     assert caplog.records[0].exc_info is None
 
 
-def test_complaints_come_back_once_a_minute_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_of_one_kind_come_once_a_minute_with_a_count(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
-    complaints = Complaints(logging.getLogger("test"), lambda: now[0])
-    for moment in (0.0, 1.0, 59.0, 61.0, 200.0):
-        now[0] = moment
-        complaints.warn("kind", "line")
-    for number in range(1000):
-        complaints.warn(f"kind {number}", "other")
+    transcoder = Transcoder(Settings(default=DEFAULT))
+    monkeypatch.setattr(transcoder, "_warnings", RateLimitedLog(lines=1, monotonic=lambda: now[0]))
+    monkeypatch.setattr("transcoder.transcoder.read_file_meta", None)
+    for now[0] in (0.0, 1.0, 59.0, 61.0):
+        transcoder.transcode(GOOD, "http")
+    line = "Ingest transcoding: kept: error: TypeError: 'NoneType' object is not callable"
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[:3] == ["line", "line (and 2 more like it since the last line)", "line"]
-    assert len(lines) < 80
+    assert lines == [line, f"{line} (2 more lines like this were left out)"]
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -1,4 +1,8 @@
-"""A few threads that help: a task is done by whoever comes first, one of them or the thread that needs its result."""
+"""A few threads that help: a task is done by whoever comes first, one of them or the thread that needs its result.
+
+Not concurrent.futures: Python waits for its threads without end when it exits. And a future that its owner takes back
+with `cancel` keeps what it holds, an instance's pixels, until a thread is free to drop it.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +62,20 @@ class Task(Generic[T]):
         return self._result  # type: ignore[return-value]
 
 
-class Crew:
+class WorkerPool:
     """Helper threads, made when they are first needed, one fewer than there are cores.
 
     Nothing depends on them: without any, or after `stop`, each task is done by the thread that asks for its result.
     """
 
-    def __init__(self, helpers: int | None = None) -> None:
+    def __init__(self, name: str, helpers: int | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            name: what the threads are called, followed by their number.
+            helpers: how many; None for as many as the cores can use.
+        """
+        self._name = name
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.helpers = min(max(1, cores - 1), _MOST_HELPERS) if helpers is None else helpers
         self._tasks: queue.SimpleQueue[Task[object] | None] = queue.SimpleQueue()
@@ -79,7 +90,7 @@ class Crew:
                 return task
             if not self._threads:
                 self._threads = [
-                    threading.Thread(target=self._help, name=f"transcoder-{number}", daemon=True)
+                    threading.Thread(target=self._help, name=f"{self._name}-{number}", daemon=True)
                     for number in range(self.helpers)
                 ]
                 for thread in self._threads:

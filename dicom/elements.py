@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from .outcome import KeptError, Reason
+from .errors import MalformedError, TooDeepError, TooManyElementsError
 
 UNDEFINED = 0xFFFFFFFF
 """Value length of a sequence, item or pixel data that ends with a delimiter (PS3.5 7.5)."""
@@ -30,8 +30,8 @@ _LENGTH = struct.Struct("<L")
 class Element(NamedTuple):
     """One data element of a buffer: positions are byte offsets into it.
 
-    ``vr`` is empty in implicit VR; ``length`` may be UNDEFINED; ``end`` is the offset after the value, delimiters included,
-    or ``value`` itself while an undefined length has not been followed.
+    ``vr`` is empty in implicit VR; ``length`` may be UNDEFINED; ``end`` is the offset after the value, delimiters
+    included, or ``value`` itself while an undefined length has not been followed.
     """
 
     tag: int
@@ -55,11 +55,11 @@ class Budget:
         """Count one element.
 
         Raises:
-            KeptError: none are left.
+            TooManyElementsError: none are left.
         """
         self.left -= 1
         if self.left < 0:
-            raise KeptError(Reason.TOO_MANY_ELEMENTS)
+            raise TooManyElementsError
 
 
 def tag_text(tag: int) -> str:
@@ -67,11 +67,21 @@ def tag_text(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+def read_tag_and_length(view: memoryview, offset: int) -> tuple[int, int]:
+    """The header of an item or a delimiter, which have no VR (PS3.5 7.5).
+
+    Raises:
+        struct.error: the buffer ends within it.
+    """
+    group, number, length = _IMPLICIT.unpack_from(view, offset)
+    return group << 16 | number, length
+
+
 def read_element(view: memoryview, offset: int, *, implicit: bool) -> Element:
     """Read the header of the element at ``offset``.
 
     Raises:
-        KeptError: it is not an element, or its value ends beyond the buffer.
+        MalformedError: it is not an element, or its value ends beyond the buffer.
         struct.error: the buffer ends within the header.
     """
     if implicit:
@@ -84,14 +94,14 @@ def read_element(view: memoryview, offset: int, *, implicit: bool) -> Element:
             (length,) = _LENGTH.unpack_from(view, value)
             value += 4
         elif vr not in SHORT_VRS:
-            raise KeptError(Reason.MALFORMED, f"no VR {vr!r} at {tag_text(group << 16 | number)}, byte {offset}")
+            raise MalformedError(f"no VR {vr!r} at {tag_text(group << 16 | number)}, byte {offset}")
     tag = group << 16 | number
     if length == UNDEFINED:
         if not implicit and vr not in _MAY_BE_UNDEFINED:
-            raise KeptError(Reason.MALFORMED, f"undefined length at {tag_text(tag)} with VR {vr.decode()}")
+            raise MalformedError(f"undefined length at {tag_text(tag)} with VR {vr.decode()}")
         return Element(tag, vr, offset, value, length, value)
     if value + length > len(view):
-        raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} ends beyond the end of the file")
+        raise MalformedError(f"{tag_text(tag)} ends beyond the end of the file")
     return Element(tag, vr, offset, value, length, value + length)
 
 
@@ -101,7 +111,7 @@ def end_of_undefined(view: memoryview, element: Element, *, implicit: bool, budg
     A stack of its own, not recursion: depth is the sender's choice. Within UN all is implicit VR (PS3.5 6.2.2 note 2).
 
     Raises:
-        KeptError: delimiters missing, too deep, too many elements. struct.error: the buffer ends first.
+        UnreadableError: delimiters missing, too deep, too many elements. struct.error: the buffer ends first.
     """
     stack = [(True, implicit or element.vr == b"UN")]
     offset = element.value
@@ -123,15 +133,15 @@ def end_of_undefined(view: memoryview, element: Element, *, implicit: bool, budg
             if inner.length == UNDEFINED:
                 stack.append((True, is_implicit or inner.vr == b"UN"))
         if len(stack) > 2 * budget.depth:
-            raise KeptError(Reason.TOO_DEEP, f"more than {budget.depth} sequences within one another")
+            raise TooDeepError(f"more than {budget.depth} sequences within one another")
     return offset
 
 
 def _enter_item(view: memoryview, tag: int, length: int, offset: int) -> int:
     """The offset to go on from at an item: its content when of undefined length, else what follows it."""
     if tag != ITEM:
-        raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} where an item was due, byte {offset}")
+        raise MalformedError(f"{tag_text(tag)} where an item was due, byte {offset}")
     after = offset + 8 if length == UNDEFINED else offset + 8 + length
     if after > len(view):
-        raise KeptError(Reason.MALFORMED, f"an item ends beyond the end of the file, byte {offset}")
+        raise MalformedError(f"an item ends beyond the end of the file, byte {offset}")
     return after
