@@ -6,19 +6,25 @@ import re
 
 import pytest
 
-from harness.document import README, settings_types, written
+from harness.document import CONFIGURATION, settings_types, written
 from harness.orthanc_process import BUNDLE
 from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
 
+README = BUNDLE / "README.md"
 DOCS = [README, *sorted((BUNDLE / "docs").glob("*.md")), BUNDLE / "CONTRIBUTING.md"]
 
 
 def test_the_tables_of_keys_are_those_of_the_code() -> None:
-    text = README.read_text()
+    text = CONFIGURATION.read_text()
     assert written(text) == text, "run 'make docs'"
-    for name in settings_types():
-        assert f"<!-- keys:{name} -->" in text
+    assert re.findall(r"<!-- keys:(\S+) -->", text) == list(settings_types())
     assert set(SECTIONS) <= set(settings_types())
+
+
+def test_each_table_of_keys_stands_in_the_chapter_of_its_section() -> None:
+    chapters = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", CONFIGURATION.read_text(), re.MULTILINE | re.DOTALL))
+    for name in settings_types():
+        assert f"<!-- keys:{name} -->" in chapters[name.partition(".")[0]]
 
 
 def test_every_route_is_documented() -> None:
@@ -64,7 +70,6 @@ def test_links_within_the_repository_lead_somewhere(path: object) -> None:
         assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-CONFIGURATION = BUNDLE / "docs" / "configuration.md"
 # What Orthanc and other plugins call their own, where the page speaks of it.
 OF_ORTHANC = {
     "DatabaseServerIdentifier",
