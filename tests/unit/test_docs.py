@@ -9,6 +9,7 @@ import pytest
 from harness.document import CONFIGURATION, settings_types, written
 from harness.orthanc_process import BUNDLE
 from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
+from timing import STAGES, STEPS
 
 README = BUNDLE / "README.md"
 DOCS = [README, *sorted((BUNDLE / "docs").glob("*.md")), BUNDLE / "CONTRIBUTING.md"]
@@ -50,6 +51,20 @@ def test_every_metric_is_documented() -> None:
     assert len(names) >= 10
     operations = (BUNDLE / "docs" / "operations.md").read_text()
     assert [name for name in sorted(names) if name not in operations] == []
+
+
+def test_every_stage_and_step_has_a_row_in_the_chapter_on_stages() -> None:
+    chapter = (BUNDLE / "docs" / "operations.md").read_text().partition("\n## Stages\n")[2].partition("\n## ")[0]
+    of_stages, of_steps = chapter.split("| stage | step | what |")
+    assert set(re.findall(r"^\| `(\w+)` \|", of_stages, re.MULTILINE)) == {stage.name for stage in STAGES}
+    rows = re.findall(r"^\| (?:`\w+` )?\| `(\w+)` \|", of_steps, re.MULTILINE)
+    assert rows == [step.name for step in STEPS]
+
+
+def test_every_stage_has_a_colour_on_the_page() -> None:
+    listed = re.search(r"^const STAGES = \[(.*)\];$", (BUNDLE / "plugin/pages/charts.js").read_text(), re.MULTILINE)
+    assert listed is not None
+    assert {*re.findall(r'"(\w+)"', listed[1]), "total"} == {stage.name for stage in STAGES}
 
 
 def test_every_make_target_is_described_and_documented() -> None:
