@@ -61,7 +61,7 @@ lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-docs: setup-dev  ## write the tables of configuration keys into README.md from the code
+docs: setup-dev  ## write the tables of configuration keys into docs/configuration.md from the code
 	@.venv/bin/python -m harness.document
 
 screenshot: setup-dev  ## docs/images/operators-page.png, from a real Orthanc and Chromium

@@ -1,4 +1,4 @@
-"""Writes the tables of configuration keys into README.md from the code, so that they cannot disagree (`make docs`)."""
+"""Writes the tables of configuration keys into docs/configuration.md from the code (`make docs`), so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import msgspec
 
 from .orthanc_process import BUNDLE
 
-README = BUNDLE / "README.md"
+CONFIGURATION = BUNDLE / "docs" / "configuration.md"
 # What may be absent without standing for every instance.
 _NO_CONDITIONS = {"lossy", "maximum_error", "maximum_rms_error"}
 _BLOCK = re.compile(r"(<!-- keys:(?P<name>\S+) -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 
 def settings_types() -> dict[str, Any]:
-    """Sections of orthanc.json, and the structures inside them, by the name of their block in README.md."""
+    """Sections of orthanc.json, and the structures inside them, by the name of their block in the page."""
     from association.settings import Settings as Association
     from deferred_delete.settings import Settings as Deletion
     from guard.settings import Settings as Guarding
@@ -71,11 +71,11 @@ def _descriptions(annotation: Any) -> list[str]:
 
 
 def written(text: str) -> str:
-    """README's text with its tables as the code has them."""
+    """The page's text with its tables as the code has them."""
     kinds = settings_types()
     return _BLOCK.sub(lambda block: block[1] + table(kinds[block["name"]]) + block[3], text)
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    CONFIGURATION.write_text(written(CONFIGURATION.read_text()))
     sys.exit(0)

@@ -7,20 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from harness.document import README, settings_types, written
+from harness.document import CONFIGURATION, settings_types, written
 from harness.orthanc_process import BUNDLE
 from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
-from timing.stages import STAGE_NAMES, STEP_NAMES
+from timing import STAGES, STEPS
 
+README = BUNDLE / "README.md"
 DOCS = [README, *sorted((BUNDLE / "docs").glob("*.md")), BUNDLE / "CONTRIBUTING.md"]
 
 
 def test_the_tables_of_keys_are_those_of_the_code() -> None:
-    text = README.read_text()
+    text = CONFIGURATION.read_text()
     assert written(text) == text, "run 'make docs'"
-    for name in settings_types():
-        assert f"<!-- keys:{name} -->" in text
+    assert re.findall(r"<!-- keys:(\S+) -->", text) == list(settings_types())
     assert set(SECTIONS) <= set(settings_types())
+
+
+def test_each_table_of_keys_stands_in_the_chapter_of_its_section() -> None:
+    chapters = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", CONFIGURATION.read_text(), re.MULTILINE | re.DOTALL))
+    for name in settings_types():
+        assert f"<!-- keys:{name} -->" in chapters[name.partition(".")[0]]
 
 
 def test_every_route_is_documented() -> None:
@@ -48,6 +54,20 @@ def test_every_metric_is_documented() -> None:
     assert [name for name in sorted(names) if name not in operations] == []
 
 
+def test_every_stage_and_step_has_a_row_in_the_chapter_on_stages() -> None:
+    chapter = (BUNDLE / "docs" / "operations.md").read_text().partition("\n## Stages\n")[2].partition("\n## ")[0]
+    of_stages, of_steps = chapter.split("| stage | step | what |")
+    assert set(re.findall(r"^\| `(\w+)` \|", of_stages, re.MULTILINE)) == {stage.name for stage in STAGES}
+    rows = re.findall(r"^\| (?:`\w+` )?\| `(\w+)` \|", of_steps, re.MULTILINE)
+    assert rows == [step.name for step in STEPS]
+
+
+def test_every_stage_has_a_colour_on_the_page() -> None:
+    listed = re.search(r"^const STAGES = \[(.*)\];$", (BUNDLE / "plugin/pages/charts.js").read_text(), re.MULTILINE)
+    assert listed is not None
+    assert {*re.findall(r'"(\w+)"', listed[1]), "total"} == {stage.name for stage in STAGES}
+
+
 def test_every_make_target_is_described_and_documented() -> None:
     makefile = (BUNDLE / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
@@ -64,19 +84,6 @@ def test_links_within_the_repository_lead_somewhere(path: object) -> None:
         assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_every_stage_and_step_is_documented() -> None:
-    operations = (BUNDLE / "docs" / "operations.md").read_text()
-    section = operations.partition("\n## Stages\n")[2].partition("\n## ")[0]
-    stages = set(re.findall(r"^\| `(\w+)` \|(?! `)", section, re.MULTILINE))
-    steps, stage = set(), ""
-    for named, step in re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", section, re.MULTILINE):
-        stage = named or stage
-        steps.add(f"{stage}.{step}")
-    assert stages == set(STAGE_NAMES)
-    assert steps == set(STEP_NAMES)
-
-
-CONFIGURATION = BUNDLE / "docs" / "configuration.md"
 # Options of the core that the page speaks of and the bundle does not read. Orthanc itself is asked whether they are, in
 # tests/integration/test_configuration.py.
 OF_ORTHANC = {

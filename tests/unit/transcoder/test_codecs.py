@@ -84,6 +84,10 @@ def test_jpeg_2000_colour_is_reversible(target: str) -> None:
     assert cod[9] == 1  # 5-3, ISO/IEC 15444-1 table A.20
 
 
+def test_no_lossless_target_is_left_out_of_these_tests() -> None:
+    assert set(TARGETS) == set(TARGETS_BY_KEYWORD)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_noise_larger_than_any_buffer_does_not_refuse(target: str) -> None:
     noise = np.random.default_rng(3).integers(0, 1 << 16, (256, 256), "u2")
