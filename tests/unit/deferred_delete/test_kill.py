@@ -90,7 +90,7 @@ def test_kills_again_and_again_in_mid_drain_end_with_everything_done(
 ) -> None:
     source = random.Random(seed)
     service = DeferredDelete(tmp_path / "storage", Settings(grace_period=0), sync=False)
-    attachments = [f"{n % 9:02x}00{n:04x}-0000-4000-8000-{seed:012x}" for n in range(3000)]
+    attachments = [f"{n % 9:02x}00{n:04x}-0000-4000-8000-{seed:012x}" for n in range(1000)]
     for number, attachment in enumerate(attachments):
         service.area.create(attachment, 1, b"content")
         if number % 4:
@@ -104,7 +104,7 @@ def test_kills_again_and_again_in_mid_drain_end_with_everything_done(
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        for batch in range(batches := source.randrange(1, 12)):
+        for batch in range(batches := source.randrange(1, 6)):
             child.stdin.write(b"go on\n")
             child.stdin.flush()
             if batch < batches - 1:
