@@ -18,8 +18,8 @@ import pytest
 from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
-from tests.patched_bundle import hold_header_copies
 from tests.integration.test_deletion import study_of, wait_until_drained
+from tests.patched_bundle import hold_header_copies
 
 pytestmark = pytest.mark.orthanc
 
@@ -125,7 +125,8 @@ def test_header_copies_that_were_in_memory_only_are_there_again_before_orthanc_s
     server.start()
     uploaded = http_upload(server, small_study)
     server.kill()
-    assert len(server.attachment_files()) == len(uploaded), "images alone"
+    # All are held but those of instances that came before ORTHANC_STARTED.
+    assert len(uploaded) <= len(server.attachment_files()) < 2 * len(uploaded)
     release()
     with server:
         for orthanc_id, path in zip(uploaded, small_study, strict=True):
