@@ -83,6 +83,7 @@ def test_every_data_set_of_an_unmodified_storescu_is_acknowledged_once(
         until(lambda: status(server)["open_associations"] == 0, "the association is gone")
 
 
+@pytest.mark.in_memory
 def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:

@@ -26,7 +26,7 @@ from tests.conftest import ALL_SECTIONS, ServerFactory
 from tests.patched_bundle import patch_bundle
 from timing.logs import read_logs
 
-pytestmark = pytest.mark.orthanc
+pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
 
 DELAY_MS = 400.0
 COUNT = 3
