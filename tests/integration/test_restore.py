@@ -70,7 +70,7 @@ def test_a_deleted_study_is_listed_and_comes_back_whole(
         assert server.json("GET", DELETED)["studies"] == [], "what is back is not offered again"
         # The old files are left to the worker, in their time; nothing is held any more.
         wait_for(lambda: server.json("GET", "/deferred-delete/status")["pending"] == len(old))
-        assert restored(server, uid_of(small_study[0]))["files_held"] == 0
+        wait_for(lambda: restored(server, uid_of(small_study[0]))["files_held"] == 0)
 
         # Twice: nothing is left to bring back, and nothing is harmed.
         again = ask_back(server, uid_of(small_study[0]))
@@ -154,7 +154,8 @@ def test_another_version_in_orthanc_is_not_overwritten_and_the_old_files_stay_un
         done = restored(server, uid_of(small_study[0]))
         assert done["state"] == "incomplete"
         assert done["outcomes"] == {"restored": 4, "differs": 1}
-        assert done["files_held"] == 1
+        # What came back is given back to the worker after the end is written down.
+        wait_for(lambda: restored(server, uid_of(small_study[0]))["files_held"] == 1)
         (detail,) = done["details"]
         assert "OverwriteInstances" in detail[2]
         server.json("POST", "/deferred-delete/resume", {})
