@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,9 @@ BUNDLE = Path(__file__).resolve().parents[1]
 PYTHON_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
+
+_MOST_KEPT_PORTS = 64
+_kept_ports: deque[socket.socket] = deque()
 
 # Colour codes and progress of the log are of no use to who reads an error: only lines of level E, or a traceback's last line.
 _ERROR_LINE = re.compile(r"^E\d{4} ")
@@ -56,10 +60,17 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that is free, and that the kernel gives to nobody else who asks for any port, until many more were asked for here.
+
+    Its socket stays bound. Both Orthanc's servers can bind the port all the same: they set SO_REUSEADDR, and this socket does not listen.
+    """
+    kept = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept_ports.append(kept)
+    if len(_kept_ports) > _MOST_KEPT_PORTS:
+        _kept_ports.popleft().close()
+    return int(kept.getsockname()[1])
 
 
 def base_configuration(folder: Path, *, bundle: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +49,17 @@ class ServerFactory(Protocol):
 
 
 @pytest.fixture
-def make_server(tmp_path: Path) -> Iterator[ServerFactory]:
+def servers_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where a test's servers keep their files."""
+    if request.node.get_closest_marker("in_memory") is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="servers-", dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def make_server(servers_folder: Path) -> Iterator[ServerFactory]:
     """Servers with `sections` added to their configuration; None turns all of the bundle's sections on.
 
     Leaving a `with` block kills them: a proper stop takes seconds, and the tests of stopping ask for it.
@@ -62,7 +73,7 @@ def make_server(tmp_path: Path) -> Iterator[ServerFactory]:
         folder: Path | None = None,
         arguments: tuple[str, ...] = (),
     ) -> OrthancProcess:
-        place = folder or tmp_path / f"server {len(servers)}"  # with a space, as folders of real sites have
+        place = folder or servers_folder / f"server {len(servers)}"  # with a space, as folders of real sites have
         configuration = base_configuration(place, bundle=bundle)
         added = ALL_SECTIONS if sections is None and bundle else sections or {}
         server = OrthancProcess(place, configuration | added, arguments=arguments, graceful=False)

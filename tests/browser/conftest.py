@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # Half of Orthanc's answers come within milliseconds; the page asks every two seconds.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -58,7 +58,9 @@ def test_draining_now_asks_first_and_empties_the_ledger(
 def test_everything_works_by_keyboard(server: OrthancProcess, open_page: Opener) -> None:
     page = open_page(f"{server.url}/bundle/").page
     page.get_by_role("button", name="Pause").focus()
-    page.wait_for_timeout(2500)  # a refresh in between must not take the focus away
+    state = page.locator("#state")
+    expect(state).to_contain_text("As of")
+    expect(state).not_to_have_text(state.inner_text())  # a refresh in between must not take the focus away
     expect(page.get_by_role("button", name="Pause")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()  # the harmless answer comes first

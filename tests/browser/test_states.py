@@ -125,6 +125,7 @@ def test_failed_deletions_are_shown_with_their_error(
         expect(page.locator("#deletion-words")).to_have_text("Nothing waits.")
 
 
+@pytest.mark.in_memory
 def test_a_million_pending_rows_do_not_slow_the_page(make_server: ServerFactory, open_page: Opener) -> None:
     server = make_server({"DeferredDelete": {"GracePeriod": 0}})
     with server:

@@ -16,7 +16,12 @@ from pathlib import Path
 
 from deferred_delete import DeferredDelete, Settings
 
-LONGEST_LIFE_S = 0.12
+# A life ends after so many lines of its record at most, and a moment later: in the middle of something, on a slow disk as on a fast one.
+MOST_LINES = 120
+LONGEST_MOMENT_S = 0.005
+# So often it is over while the ledger is being opened, or soon after.
+EARLY_ONE_IN = 5
+LONGEST_EARLY_LIFE_S = 0.03
 
 
 def live(root: Path, seed: int, number: int) -> None:
@@ -41,6 +46,18 @@ def live(root: Path, seed: int, number: int) -> None:
             os.write(done, f"removed {victim}\n".encode())
 
 
+def await_the_axe(root: Path, seed: int, number: int) -> None:
+    """Until the moment at which this life ends."""
+    axe = random.Random(f"axe {seed} {number}")
+    if number % EARLY_ONE_IN == 0:
+        time.sleep(axe.uniform(0.0, LONGEST_EARLY_LIFE_S))
+        return
+    done, lines = root / f"done.{number}", axe.randrange(MOST_LINES)
+    while not done.exists() or done.read_bytes().count(b"\n") < lines:
+        time.sleep(0.001)
+    time.sleep(axe.uniform(0.0, LONGEST_MOMENT_S))
+
+
 def main() -> None:
     """One life and one kill for each line."""
     root, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -49,7 +66,7 @@ def main() -> None:
         child = os.fork()
         if not child:
             live(root, seed, number)
-        time.sleep(random.Random(f"axe {seed} {number}").uniform(0.0, LONGEST_LIFE_S))
+        await_the_axe(root, seed, number)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         os.write(1, f"{os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0}\n".encode())

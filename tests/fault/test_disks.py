@@ -14,6 +14,7 @@ from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
 from tests.integration.test_deletion import DEADLINE_S, pending, study_of, wait_until_drained
+from tests.patched_bundle import hold_header_copies
 
 pytestmark = pytest.mark.orthanc
 
@@ -57,6 +58,7 @@ def test_a_disk_that_fills_up_before_header_copies_are_written_loses_none(
     """Neither while Orthanc runs, nor when it is killed and starts on the full disk, nor after the next start with room."""
     filler = small_disk / "filler"
     server = server_on(make_server, small_disk, tmp_path / "ledger.db")
+    release = hold_header_copies(server)
 
     def assert_readable(uploaded: list[str]) -> None:
         for orthanc_id in uploaded:
@@ -65,6 +67,7 @@ def test_a_disk_that_fills_up_before_header_copies_are_written_loses_none(
     with server:
         uploaded = http_upload(server, small_study[:10])
         filler.write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
+        release()
         deadline = time.monotonic() + DEADLINE_S
         while "header copy kept in memory" not in server.log_text():
             assert time.monotonic() < deadline

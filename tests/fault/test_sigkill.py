@@ -13,7 +13,7 @@ from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.phantom import make_study
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
-from tests.integration.test_deletion import study_of, wait_until_drained
+from tests.integration.test_deletion import end_grace_periods, study_of, wait_until_drained
 
 pytestmark = pytest.mark.orthanc
 
@@ -32,15 +32,15 @@ def uuids_of(server: OrthancProcess, orthanc_id: str) -> set[str]:
 
 
 def test_a_kill_right_after_the_delete_forgets_no_file(make_server: ServerFactory, small_study: list[Path]) -> None:
-    server = make_server({"DeferredDelete": {"GracePeriod": 5}})
+    server = make_server({"DeferredDelete": {"GracePeriod": 3600}})
     server.start()
     uploaded = http_upload(server, small_study)
     server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
     server.kill()
     assert len(server.attachment_files()) >= len(small_study)
 
-    server.configuration["DeferredDelete"] = {"GracePeriod": 0}
     with server:
+        end_grace_periods(server)
         wait_until_drained(server)
         assert server.attachment_files() == []
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.orthanc
 
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench", "ingest", "--folder", str(folder), "--slices", "6", "--rounds", "1"]
-    return subprocess.run([*command, *arguments], cwd=BUNDLE, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run([*command, *arguments], cwd=BUNDLE, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_a_small_run_writes_its_tables_and_pictures_and_is_not_repeated(tmp_path: Path) -> None:

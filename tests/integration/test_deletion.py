@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def wait_until_drained(server: OrthancProcess) -> None:
         time.sleep(0.05)
 
 
+def end_grace_periods(server: OrthancProcess) -> None:
+    """As if they were over by now, for what waits; a test that lets them run needs a machine that is fast enough."""
+    with sqlite3.connect(server.storage / "deferred-deletions.db", timeout=60) as ledger:
+        ledger.execute("UPDATE pending SET next_attempt_at = 0")
+    ledger.close()
+    server.json("POST", "/deferred-delete/resume", {})  # the worker sleeps until what was the next time
+
+
 def study_of(server: OrthancProcess, instance: str) -> str:
     return str(server.json("GET", f"/instances/{instance}/study")["ID"])
 
@@ -36,13 +45,14 @@ def study_of(server: OrthancProcess, instance: str) -> str:
 def test_a_deleted_study_waits_its_grace_period_and_then_goes_with_its_folders(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:
-    with make_server({"DeferredDelete": {"GracePeriod": 2}}) as server:
+    with make_server({"DeferredDelete": {"GracePeriod": 3600}}) as server:
         uploaded = http_upload(server, small_study)
         files = server.attachment_files()
         server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
         assert server.request("GET", f"/instances/{uploaded[0]}").status == 404
         assert pending(server) == len(files)
         assert server.attachment_files() == files, "nothing goes before its time"
+        end_grace_periods(server)
         wait_until_drained(server)
         assert server.attachment_files() == []
         assert not [path for path in server.storage.glob("??") if path.is_dir()], "empty folders are left"
@@ -110,13 +120,13 @@ def test_the_cpp_plugin_s_section_turns_the_bundle_s_deletion_on_without_grace(
 def test_a_stop_in_the_middle_of_a_drain_is_prompt_and_the_next_start_goes_on(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:
-    server = make_server({"DeferredDelete": {"GracePeriod": 0, "ThrottleDelayMs": 200}})
+    server = make_server({"DeferredDelete": {"GracePeriod": 0, "ThrottleDelayMs": 60_000}})
     with server:
         uploaded = http_upload(server, small_study)
         server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
         left = pending(server)
         assert left > 10
-        assert server.stop(deadline_s=20) == 0
+        assert server.stop() == 0
     server.configuration["DeferredDelete"] = {"GracePeriod": 0}
     with server:
         wait_until_drained(server)

@@ -24,7 +24,7 @@ def test_outside_the_schedule_files_stay_and_status_and_metrics_say_why(
     with make_server(sections) as server:
         uploaded = http_upload(server, small_study[:5])
         server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while (status := server.json("GET", "/deferred-delete/status"))["waiting_for"] != "schedule":
             assert time.monotonic() < give_up, status
             time.sleep(0.05)

@@ -11,7 +11,7 @@ import pytest
 
 from harness.orthanc_process import BUNDLE, free_port
 
-pytestmark = [pytest.mark.orthanc, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.orthanc, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(tmp_path: Path, **ports: int) -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def run(tmp_path: Path, **ports: int) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=380,
+        timeout=880,
         env=os.environ | {"RUN_ONCE": "1"},
     )
 

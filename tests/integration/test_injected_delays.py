@@ -20,23 +20,20 @@ import pytest
 
 from association import dimse, part10
 from association.peer import Peer
-from harness.orthanc_process import BUNDLE, OrthancProcess
+from harness.orthanc_process import OrthancProcess
 from harness.senders import http_upload, storescu
 from tests.conftest import ALL_SECTIONS, ServerFactory
+from tests.patched_bundle import patch_bundle
 from timing.logs import read_logs
 
-pytestmark = pytest.mark.orthanc
+pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
 
 DELAY_MS = 400.0
 COUNT = 3
 
-# Loads the bundle as Orthanc would, with one function of it made slower.
+# One function of the bundle, made slower.
 SLOW = """
-import importlib, runpy, sys, time
-from pathlib import Path
-sys.path.insert(0, {bundle!r})
-from plugin import environment
-environment.activate(Path({bundle!r}))
+import importlib, time
 owner = importlib.import_module({module!r})
 for part in {owner!r}.split("."):
     owner = getattr(owner, part) if part else owner
@@ -45,7 +42,6 @@ def slow(*arguments, **options):
     time.sleep({delay_s})
     return fast(*arguments, **options)
 setattr(owner, {function!r}, slow)
-runpy.run_path({main!r})
 """
 
 # Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is written after the store.
@@ -58,11 +54,10 @@ PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
 }
 
 
-def slow_server(make_server: ServerFactory, tmp_path: Path, module: str, owner: str, function: str) -> OrthancProcess:
-    script = tmp_path / "slow_bundle.py"
-    names = {"bundle": str(BUNDLE), "main": str(BUNDLE / "plugin" / "main.py"), "delay_s": DELAY_MS / 1e3}
-    script.write_text(SLOW.format(module=module, owner=owner, function=function, **names))
-    return make_server(ALL_SECTIONS | {"PythonScript": str(script)}, arguments=("--trace",))
+def slow_server(make_server: ServerFactory, module: str, owner: str, function: str) -> OrthancProcess:
+    server = make_server(ALL_SECTIONS, arguments=("--trace",))
+    patch_bundle(server, SLOW.format(module=module, owner=owner, function=function, delay_s=DELAY_MS / 1e3))
+    return server
 
 
 def medians(server: OrthancProcess, protocol: str) -> dict[str, float]:
@@ -96,10 +91,10 @@ def assert_only(found: dict[str, float], stage: str, step: str, least_ms: float 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 def test_a_delay_in_a_core_is_found_where_it_is(
-    make_server: ServerFactory, tmp_path: Path, small_study: list[Path], place: tuple[str, str, str, str, str, int]
+    make_server: ServerFactory, small_study: list[Path], place: tuple[str, str, str, str, str, int]
 ) -> None:
     module, owner, function, stage, step, times = place
-    with slow_server(make_server, tmp_path, module, owner, function) as server:
+    with slow_server(make_server, module, owner, function) as server:
         http_upload(server, small_study[:COUNT])
         found = medians(server, "http")
         if step == "verify":
@@ -118,9 +113,9 @@ def test_a_delay_in_a_core_is_found_where_it_is(
 
 
 def test_a_slow_removal_of_what_is_overwritten_is_in_the_commit(
-    make_server: ServerFactory, tmp_path: Path, small_study: list[Path]
+    make_server: ServerFactory, small_study: list[Path]
 ) -> None:
-    server = slow_server(make_server, tmp_path, "deferred_delete.area", "DeferredStorageArea", "remove")
+    server = slow_server(make_server, "deferred_delete.area", "DeferredStorageArea", "remove")
     server.configuration["OverwriteInstances"] = True
     with server:
         http_upload(server, small_study[:COUNT])
@@ -183,7 +178,7 @@ def test_what_waits_for_the_callback_s_turn_is_in_the_queue_and_not_in_its_own_t
     make_server: ServerFactory, tmp_path: Path, small_study: list[Path]
 ) -> None:
     """Three associations at once, a callback of DELAY_MS that lets one in at a time: two of three wait for it."""
-    server = slow_server(make_server, tmp_path, "transcoder.encode", "", "check_stray_bits")
+    server = slow_server(make_server, "transcoder.encode", "", "check_stray_bits")
     server.configuration["DicomThreadsCount"] = 4
     with server, ThreadPoolExecutor(3) as pool:
         watched(server)

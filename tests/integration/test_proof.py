@@ -11,23 +11,20 @@ import pytest
 from pydicom import dcmread
 
 from harness import senders
-from harness.orthanc_process import BUNDLE, OrthancError, OrthancProcess
+from harness.orthanc_process import OrthancError, OrthancProcess
 from tests.conftest import ServerFactory
 from tests.independent import assert_same_pixels
+from tests.patched_bundle import patch_bundle
 
 pytestmark = pytest.mark.orthanc
 
 SECTIONS: dict[str, Any] = {"IngestTranscoder": {"Default": "JPEGLosslessSV1"}, "StageTiming": {}}
 OURS: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 0}}
 
-# The PythonScript of a server whose decoder returns one wrong bit, but not in the self-test at start nor for the first instance, which is always
-# verified in the callback; 200 ms late, so that writes end first.
-LYING = f"""
-import runpy, sys, time
-sys.path.insert(0, {str(BUNDLE)!r})
-from pathlib import Path
-from plugin import environment
-environment.activate(Path({str(BUNDLE)!r}))
+# A decoder that returns one wrong bit, but not in the self-test at start nor for the first instance, which is always verified in the callback;
+# 200 ms late, so that writes end first.
+LYING = """
+import time
 from transcoder.codecs import JpegLossless
 
 honest, calls = JpegLossless.decode, []
@@ -41,15 +38,11 @@ def decode(self, stream, layout):
     return image
 
 JpegLossless.decode = decode
-runpy.run_path({str(BUNDLE / "plugin" / "main.py")!r})
 """
 
 
 def lying(server: OrthancProcess) -> OrthancProcess:
-    server.folder.mkdir(parents=True, exist_ok=True)
-    script = server.folder / "lying.py"
-    script.write_text(LYING)
-    server.configuration["PythonScript"] = str(script)
+    patch_bundle(server, LYING)
     return server
 
 
@@ -73,7 +66,7 @@ def test_with_our_storage_area_the_first_is_refused_and_the_next_kept_as_receive
         assert server.request("GET", f"/instances/{stored['ID']}/file").data == small_study[0].read_bytes()
         assert outcomes(server)["kept: verification failed"] == 1
         # What was written before the verdict went with the deletions: two images and their headers are left.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(server.attachment_files()) > 4 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert len(server.attachment_files()) == 4

@@ -35,7 +35,7 @@ def send_with_pynetdicom(server: OrthancProcess, path: Path) -> int:
     """One association that proposes just this file's SOP class and transfer syntax; the data set goes as it is on disk."""
     meta = dcmread(path, stop_before_pixels=True).file_meta
     ae = AE("PYNETDICOM")
-    ae.dimse_timeout = 10
+    ae.dimse_timeout = 60
     ae.add_requested_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     association = ae.associate("127.0.0.1", server.dicom_port, ae_title="ORTHANC")
     assert association.is_established, path.name

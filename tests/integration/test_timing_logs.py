@@ -12,7 +12,7 @@ from harness import senders
 from tests.conftest import ServerFactory
 from timing.logs import read_logs
 
-pytestmark = pytest.mark.orthanc
+pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
 
 SECTIONS = {"StageTiming": {}, "DeferredDelete": {"GracePeriod": 0}}
 # The log says when a request was seen and "New instance stored", the live stages when callbacks ran: of one instance, they

@@ -18,7 +18,7 @@ from association import Settings, Tuner
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_sockets.py", "test_tuner.py"]
 
 
-def until(condition: Callable[[], object], what: str, deadline_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> None:
     """Waits; fails the test with `what` when it does not come true."""
     deadline = time.monotonic() + deadline_s
     while not condition():
@@ -50,8 +50,8 @@ class Server:
 
     def connect(self, address: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
         """A client and the server's end of its connection."""
-        client = socket.create_connection((address, self.port), 10)
-        client.settimeout(10)
+        client = socket.create_connection((address, self.port), 60)
+        client.settimeout(60)
         self.clients.append(client)
         name = client.getsockname()[1]
 
@@ -91,7 +91,7 @@ def start() -> Iterator[Callable[..., Tuner]]:
 
     yield make
     for tuner in made:
-        assert tuner.stop(10)
+        assert tuner.stop(60)
         assert tuner.status().problem == ""
     assert "dicom-associations" not in [thread.name for thread in threading.enumerate()]
     # Only what the watcher itself opens: sockets are the test's business.

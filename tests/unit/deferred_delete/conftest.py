@@ -52,7 +52,7 @@ def uuids() -> Callable[[int], list[str]]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    def wait(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
+    def wait(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
         give_up = time.monotonic() + deadline_s
         while not condition():
             assert time.monotonic() < give_up, "it did not happen in time"

@@ -122,7 +122,7 @@ def test_several_workers_unlink_at_the_same_time_and_lose_nothing(
     def delete(attachment_uuid: str):
         if not hasattr(first, "over"):
             first.over = True
-            at_once.wait(20)  # breaks unless eight are in here together
+            at_once.wait(60)  # breaks unless eight are in here together
         return original(attachment_uuid)
 
     slow.delete = delete  # type: ignore[method-assign]
@@ -140,8 +140,8 @@ def test_stop_with_several_workers_does_not_wait_for_a_hung_disk(ledger: Ledger,
     slow.gate.clear()
     worker = Worker(ledger, slow, Settings(grace_period=0, workers=4), Backlog())
     worker.start()
-    assert slow.entered.wait(20)
-    assert worker.stop(10), "the worker itself ended"
+    assert slow.entered.wait(60)
+    assert worker.stop(60), "the worker itself ended"
     counts = ledger.counts()
     assert counts.total == 40
     assert 1 <= counts.claimed <= 4, "only what hangs is still in hand"
@@ -183,7 +183,7 @@ def test_the_status_says_what_is_waited_for(
     assert worker.status().waiting_for == "stopped"
     prepare(worker, ledger)
     worker.start()
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while worker.status().waiting_for != reason:
         assert time.monotonic() < give_up, worker.status()
         time.sleep(0.01)

@@ -49,7 +49,7 @@ class Told:
         self.event.set()
 
     def wait(self) -> None:
-        assert self.event.wait(10)
+        assert self.event.wait(60)
         self.event.clear()
 
 
@@ -61,7 +61,7 @@ def test_asks_at_start_and_after_each_change() -> None:
     told.wait()
     follower.changed()
     told.wait()
-    assert follower.stop(10)
+    assert follower.stop(60)
     assert told.ports == [{104}, {104, 11112}]
     assert "dicom-modalities" not in [thread.name for thread in threading.enumerate()]
 
@@ -80,7 +80,7 @@ def test_trouble_is_tried_again(trouble: LoopbackAnswer | Exception) -> None:
     follower = ModalityFollower(Answers(trouble, ports(104)), told, (0.01,))
     follower.start()
     told.wait()
-    assert follower.stop(10)
+    assert follower.stop(60)
     assert told.ports == [{104}]
 
 
@@ -89,10 +89,10 @@ def test_gives_up_in_one_line_and_keeps_what_was_known(caplog: pytest.LogCapture
     follower = ModalityFollower(answers, told, (0.01, 0.01))
     with caplog.at_level(logging.WARNING):
         follower.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.005)
-        assert follower.stop(10)
+        assert follower.stop(60)
     assert [record.getMessage() for record in caplog.records] == [
         "ports of modalities not read, those known before are kept: GET /modalities?expand: HTTP 401"
     ]
@@ -105,10 +105,10 @@ def test_stops_at_once_while_it_waits_to_ask_again() -> None:
     follower.start()
     while not answers.asked:
         time.sleep(0.005)
-    assert follower.stop(10)
-    assert follower.stop(10)
+    assert follower.stop(60)
+    assert follower.stop(60)
     follower.start()  # and once more
-    assert follower.stop(10)
+    assert follower.stop(60)
 
 
 @pytest.mark.parametrize(

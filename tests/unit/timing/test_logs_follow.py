@@ -67,6 +67,23 @@ def test_between_renaming_and_the_new_file_the_old_one_is_still_read(file: Follo
     assert file.read() == []
 
 
+def until_read(pid: int, path: Path) -> None:
+    """Until a process has read a file to its end: its position there says so."""
+
+    def position(descriptor: Path) -> int:
+        try:
+            if descriptor.readlink() != path:
+                return 0
+            return int(Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()[1])
+        except FileNotFoundError:
+            return 0
+
+    deadline = time.monotonic() + 60
+    while not any(position(each) == path.stat().st_size for each in Path(f"/proc/{pid}/fd").iterdir()):
+        assert time.monotonic() < deadline, "the new log is not read"
+        time.sleep(0.01)
+
+
 # What a truncated log holds when it is looked at again: less than before, or more.
 @pytest.mark.parametrize("anew", ["x\n", "x" * 100 + "\n"], ids=["shorter", "grown beyond"])
 def test_a_log_that_is_copied_and_truncated_is_read_from_its_beginning(
@@ -98,9 +115,9 @@ def test_the_command_follows_a_log_and_prints_its_report_when_it_is_stopped(path
         append(path, BEGUN.format(1) + STORED.format(1))
         path.rename(path.with_suffix(".log.1"))
         append(path, BEGUN.format(2) + STORED.format(2))
-        time.sleep(1.5)
+        until_read(process.pid, path)
         process.send_signal(end)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "C-STORE: 3 instances" in out
     assert "1 rotations" in out

@@ -26,6 +26,7 @@ ROGUE = "tests.unit.transcoder.rogue_decoders"
 REQUEST = specimen.REQUESTS[Family.RLE]
 GOOD = b"\x07" * 16
 MB = 1 << 20
+PATIENCE_S = 60.0
 
 
 class Clock:
@@ -45,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def rogue(clock: Clock) -> Iterator[Decoder]:
-    decoder = Decoder(512 * MB, 1.0, decoders=ROGUE, clock=clock)
+    decoder = Decoder(512 * MB, PATIENCE_S, decoders=ROGUE, clock=clock)
     decoder.start()
     yield decoder
     decoder.stop()
@@ -71,7 +72,7 @@ def answers(decoder: Decoder) -> bool:
         return False
 
 
-def gone(pid: int, deadline_s: float = 10.0) -> bool:
+def gone(pid: int, deadline_s: float = 60.0) -> bool:
     """Whether a process is no more, or a zombie, within the deadline."""
     deadline = time.monotonic() + deadline_s
     while time.monotonic() < deadline:
@@ -100,6 +101,7 @@ def test_the_real_decoders_give_the_specimen_back(family: Family) -> None:
     [
         (b"segfault", Reason.DECODER_DIED, "ended by SIGSEGV"),
         (b"abort", Reason.DECODER_DIED, "ended by SIGABRT"),
+        (b"kill", Reason.DECODER_DIED, "ended by SIGKILL"),
         (b"exit", Reason.DECODER_DIED, "ended with status 3"),
         (b"short", Reason.DECODER_DIED, "answers what was not asked"),
         (b"lie", Reason.DECODER_DIED, "answers what was not asked"),
@@ -114,7 +116,10 @@ def test_the_real_decoders_give_the_specimen_back(family: Family) -> None:
 )
 def test_whatever_a_decoder_does_costs_one_instance(rogue: Decoder, stream: bytes, reason: Reason, detail: str) -> None:
     first = rogue.state.pid
+    if reason is Reason.DECODER_TIMED_OUT:
+        rogue._budget_s = 1.0
     kept = refusal(rogue, b"good", stream, b"good")
+    rogue._budget_s = PATIENCE_S
     assert kept.reason is reason
     assert kept.detail.startswith("frame 1: ")
     assert detail in kept.detail
@@ -132,13 +137,6 @@ def test_a_worker_that_was_killed_while_idle_costs_nothing(rogue: Decoder) -> No
     assert gone(rogue.state.pid)
     assert asked(rogue, b"good") == GOOD
     assert (rogue.state.starts, rogue.state.deaths) == (2, 1)
-
-
-def test_a_worker_that_is_killed_at_its_work_costs_one_instance(rogue: Decoder) -> None:
-    pid = rogue.state.pid
-    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
-    assert "ended by SIGKILL" in refusal(rogue, b"hang").detail
-    assert asked(rogue, b"good") == GOOD
 
 
 def test_deaths_in_a_row_are_answered_with_pauses_and_one_line(
@@ -191,13 +189,16 @@ def test_signals_that_end_orthanc_leave_the_worker_to_orthanc(rogue: Decoder) ->
 
 
 def test_who_waits_for_others_waits_no_longer_than_decoding_may_take(rogue: Decoder) -> None:
+    rogue._budget_s = 1.0
     with rogue._lock:
         assert str(refusal(rogue, b"good")) == "kept: decoder timed out: busy with other instances"
     assert asked(rogue, b"good") == GOOD
 
 
 def test_what_is_only_long_is_given_up_in_time_and_kills_nothing(rogue: Decoder) -> None:
+    rogue._budget_s = 1.0
     kept = refusal(rogue, *[b"slow"] * 100)
+    rogue._budget_s = PATIENCE_S
     assert kept.reason is Reason.DECODER_TIMED_OUT
     assert kept.detail.startswith("100 frames would take ")
     assert rogue.state.deaths == 0
@@ -207,7 +208,7 @@ def test_what_is_only_long_is_given_up_in_time_and_kills_nothing(rogue: Decoder)
 def test_stopped_means_gone_and_kept(rogue: Decoder) -> None:
     pid = rogue.state.pid
     rogue.stop()
-    assert gone(pid, 0.1)
+    assert gone(pid)
     assert (rogue.state.pid, refusal(rogue, b"good").reason) == (0, Reason.DECODER_RESTING)
 
 
@@ -221,7 +222,7 @@ def test_stopping_does_not_wait_for_what_is_being_decoded() -> None:
     while not decoder._lock.locked():
         time.sleep(0.01)
     decoder.stop(deadline_s=1.0)
-    asking.join(10)
+    asking.join(60)
     assert gone(pid)
     assert [kept.reason for kept in refused] == [Reason.DECODER_DIED]
 
@@ -251,6 +252,7 @@ def test_a_worker_that_is_slow_to_start_is_not_killed_for_it(rogue: Decoder, mon
 
     os.kill(rogue.state.pid, signal.SIGKILL)
     assert gone(rogue.state.pid)
+    rogue._budget_s = 1.0
     monkeypatch.setattr(DecoderProcess, "__init__", start)
     assert asked(rogue, b"good") == GOOD
     assert rogue.state.deaths == 1
