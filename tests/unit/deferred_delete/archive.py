@@ -90,7 +90,7 @@ class Archive:
         self.ledger = Ledger(self.folder / "ledger.db")
         self.ledger.clock = self.ledger.studies._clock = self.ledger.restores._clock = self.clock  # type: ignore[assignment]
         self.worker = Worker(self.ledger, self.storage, Settings(grace_period=0), Backlog())
-        parts = SimpleNamespace(ledger=self.ledger, storage=self.storage, worker=self.worker)
+        parts = SimpleNamespace(ledger=self.ledger, storage=self.storage, worker=self.worker, headers_left_out=False)
         self.service = StudyService(parts, self, lambda _original, _stored: False)  # type: ignore[arg-type]
         self.service._background = self.thread = ByHand()  # type: ignore[assignment]
         self.service.start()
