@@ -53,7 +53,7 @@ bench-transcoding: setup-dev  ## transcoding on ingest, Orthanc's own (DCMTK, GD
 
 fuzz: setup-dev  ## mutated files through guard and transcoder for ten minutes (FUZZ_ARGUMENTS="--minutes 60 --seed 7"; FUZZER=atheris: guided by coverage)
 	@[ -z "$(FUZZER)" ] || [ -d var/$(FUZZER)/$(FUZZER) ] || .venv/bin/python -m pip install -q --only-binary :all: --target var/$(FUZZER) -r requirements/$(FUZZER).txt
-	@PYTHONPATH=var/$(FUZZER) .venv/bin/python -m tests.fuzz$(addprefix _,$(FUZZER)) $(FUZZ_ARGUMENTS)
+	@PYTHONPATH=var/$(FUZZER) .venv/bin/python -m tests.support.fuzz$(addprefix _,$(FUZZER)) $(FUZZ_ARGUMENTS)
 
 lint: setup-dev  ## ruff, mypy --strict, and which way imports run
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache
@@ -62,19 +62,19 @@ format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
 docs: setup-dev  ## write the tables of configuration keys into docs/configuration.md from the code
-	@.venv/bin/python -m harness.document
+	@.venv/bin/python -m release.document
 
 screenshot: setup-dev  ## docs/images/operators-page.png, from a real Orthanc and Chromium
-	@.venv/bin/python -m harness.screenshot
+	@.venv/bin/python -m release.screenshot
 
 lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
 	@scripts/lock
 
 bundle: setup  ## dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz for this Python; PYTHON="3.11 3.13" names others, whose wheels pip fetches
-	@env/bin/python -m harness.packing $(addprefix --python ,$(PYTHON))
+	@env/bin/python -m release.packing $(addprefix --python ,$(PYTHON))
 
 install: bundle  ## unpack the bundle into PREFIX and say what to add to /etc/orthanc; CONFIGURE=/etc/orthanc adds it; DESTDIR for packagers
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tar -xzf "$$(env/bin/python -m harness.packing --name)" -C "$$folder" --strip-components 1 && \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tar -xzf "$$(env/bin/python -m release.packing --name)" -C "$$folder" --strip-components 1 && \
 	  PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" CONFIGURE="$(CONFIGURE)" "$$folder/install.sh" install
 
 uninstall:  ## take away what install has put into PREFIX, and nothing else; CONFIGURE as there

@@ -96,8 +96,8 @@ def _drain(folder: Path, depth: int, sample: int) -> DrainSample:
 
 
 def _when(service: DeferredDelete, completed: int) -> float:
-    tally = service.worker.tally
-    while tally.deleted + tally.missing < completed:
+    counters = service.worker.counters
+    while counters.deleted + counters.missing < completed:
         time.sleep(_POLL_S)
     return time.monotonic()
 

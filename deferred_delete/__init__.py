@@ -3,7 +3,6 @@
 Knows nothing of Orthanc's SDK; the plugin hands it paths and settings and calls the storage area's three methods.
 """
 
-from .area import DeferredStorageArea
 from .errors import (
     DeferredDeleteError,
     LedgerBusyError,
@@ -14,17 +13,18 @@ from .errors import (
     StorageError,
     TakeoverError,
 )
-from .headers import INDEXED_NEWEST_FIRST, HeaderCopy
-from .ledger import Ledger
-from .ledger_place import LEDGER_NAME, ledger_place
-from .likeness import same_image
+from .ledger.ledger import Ledger
+from .ledger.place import LEDGER_NAME, ledger_place
 from .service import DeferredDelete
 from .settings import DelayedDeletionSettings, Settings
-from .storage import FileStorage
-from .study_deleter import is_orthanc_id
-from .study_service import StudyService
-from .tally import Outcome, Status
-from .worker import Worker
+from .storage.file_storage import FileStorage
+from .storage.header_copies import INDEXED_NEWEST_FIRST, HeaderCopy
+from .storage_area import DeferredStorageArea
+from .studies.deleter import is_orthanc_id
+from .studies.image_equality import same_image
+from .studies.service import StudyService
+from .worker.counters import Outcome, Status
+from .worker.worker import Worker
 
 __all__ = [
     "INDEXED_NEWEST_FIRST",

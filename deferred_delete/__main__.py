@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from . import audit_command, queries
-from .drainer import Drainer
+from .audit import command as audit_command
 from .errors import DeferredDeleteError, LedgerError
-from .ledger import Ledger
+from .ledger import queries
+from .ledger.ledger import Ledger
 from .settings import Settings
-from .storage import FileStorage
-from .tally import Tally
+from .storage.file_storage import FileStorage
+from .worker.counters import Counters
+from .worker.drainer import Drainer
 
 # Into a pipe or a file nothing is folded: a UUID in two halves is no use to grep.
 _OUT = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
@@ -127,7 +128,7 @@ def _drain_with_progress(ledger: Ledger, storage: FileStorage, *, due_only: bool
         pass
     columns = (TextColumn("deleting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Orthanc is not running: no index lock waits for us, so batches can be large.
-    drainer = Drainer(ledger, storage, Settings(batch_size=1000), Tally())
+    drainer = Drainer(ledger, storage, Settings(batch_size=1000), Counters())
     with Progress(*columns, console=_OUT) as progress:
         task = progress.add_task("deleting", total=ledger.counts().total)
         # Due at start_ms and no later: a file that fails now is not tried for ever.

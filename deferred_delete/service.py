@@ -6,17 +6,18 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from . import headers, takeover
-from .area import DeferredStorageArea
-from .backlog import Backlog
+from . import takeover
 from .errors import LedgerError
-from .ledger import Ledger
-from .ledger_place import LEDGER_NAME
-from .manners import IngestWatch
+from .ledger.ledger import Ledger
+from .ledger.place import LEDGER_NAME
 from .settings import Settings
+from .storage import header_copies as headers
+from .storage.write_behind import WriteBehindStorage
+from .storage_area import DeferredStorageArea
 from .takeover import Takeover
-from .worker import Worker
-from .write_behind import WriteBehindStorage
+from .worker.backlog import Backlog
+from .worker.throttle import IngestWatch
+from .worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 

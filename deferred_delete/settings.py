@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from .schedule import hours_of
+from .worker.schedule import hours_of
 
 Durability = Literal["process", "power"]
 

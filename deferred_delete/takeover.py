@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from .errors import StorageError, TakeoverError
-from .layout import check_uuid
-from .ledger import Ledger
-from .schema import connect
+from .ledger.ledger import Ledger
+from .ledger.schema import connect
+from .storage.layout import check_uuid
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""`python -m plugin check FILE-OR-FOLDER`: see plugin/check.py. Orthanc itself loads plugin/main.py."""
+"""`python -m plugin check FILE-OR-FOLDER`: see plugin/check/command.py. Orthanc itself loads plugin/main.py."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,6 @@ if __name__ == "__main__":
     except environment.EnvironmentRefusedError as error:
         print(f"refused: {error}")  # noqa: T201 - this is a command
         sys.exit(2)
-    from .check import main
+    from .check.command import main
 
     sys.exit(main())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from deferred_delete.header import NotDicomError, inflate
+from deferred_delete.studies.dicom_header import NotDicomError, inflate
 from support.one_line import one_line
 from timing import server_timing
 

@@ -15,8 +15,8 @@ from deferred_delete import LEDGER_NAME, ledger_place
 from deferred_delete import settings as deferred_delete_settings
 from guard import settings as guard_settings
 from timing import settings as timing_settings
-from transcoder import policy as transcoder_policy
 from transcoder import settings as transcoder_settings
+from transcoder.policy import policy as transcoder_policy
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "DeferredDelete": deferred_delete_settings.Settings,

@@ -8,8 +8,8 @@ reason why the original is to be kept. It knows nothing of the server it runs in
 from .counters import CounterRow
 from .explain import Explanation, explain
 from .outcome import Outcome, Reason
-from .pending import PendingProofs
-from .policy import check
+from .policy.policy import check
+from .proof.pending import PendingProofs
 from .settings import Lossy, Rule, Settings
 from .transcoder import Transcoder
 

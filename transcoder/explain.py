@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .filemeta import read_file_meta
-from .normalise import open_data_set
+from .input.file_meta import read_file_meta
+from .input.normalise import open_data_set
 from .outcome import KeptError
-from .policy import Condition, Decision, Facts, facts_of
+from .policy.policy import Condition, Decision, Facts, facts_of
 from .settings import KEEP
 from .transcoder import Transcoder
 

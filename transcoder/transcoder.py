@@ -11,21 +11,23 @@ from support.one_line import one_line
 from support.rate_limited_log import RateLimitedLog
 from support.worker_pool import WorkerPool
 
-from . import codecs, lossy, lossy_codecs
+from .codecs import lossless as codecs
+from .codecs.frames import Frames, encode_frames, proof_tasks
 from .counters import CounterRow, Counters
+from .decoding.recompress import DECODABLE, Recompressor, require_compressed_pixels
 from .decoding.supervisor import DecoderState
-from .encode import Frames, encode_frames, proof_tasks
-from .filemeta import read_file_meta
-from .header import Header
-from .loss import Loss
-from .normalise import as_explicit, open_data_set
+from .input.file_meta import read_file_meta
+from .input.header import Header
+from .input.normalise import as_explicit, open_data_set
+from .input.pixels import Layout, attributes_of, layout_of, require_pixel_data
+from .lossy import codecs as lossy_codecs
+from .lossy import frames as lossy
 from .outcome import MAX_DETAIL_CHARS, WORTH_A_WARNING, KeptError, Outcome, Reason
-from .pending import PendingProofs, Proof
-from .pixels import Layout, attributes_of, layout_of, require_pixel_data
-from .policy import Decision, Policy, facts_of
-from .recompress import DECODABLE, Recompressor, require_compressed_pixels
+from .output.splice import splice
+from .policy.loss import Loss
+from .policy.policy import Decision, Policy, facts_of
+from .proof.pending import PendingProofs, Proof
 from .settings import SECTION, Settings
-from .splice import splice
 from .syntaxes import MEDIA_STORAGE_DIRECTORY, Target
 
 _log = logging.getLogger(__name__)

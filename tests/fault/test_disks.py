@@ -14,7 +14,7 @@ from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
 from tests.integration.test_deletion import DEADLINE_S, pending, study_of, wait_until_drained
-from tests.patched_bundle import hold_header_copies
+from tests.support.patched_bundle import hold_header_copies
 
 pytestmark = pytest.mark.orthanc
 

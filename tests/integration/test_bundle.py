@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import packing
 from harness.orthanc_process import OrthancProcess, executable, free_port
 from harness.senders import http_upload
+from release import packing
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 

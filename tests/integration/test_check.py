@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.orthanc_process import BUNDLE, OrthancError, OrthancProcess
-from plugin.orthanc_files import read
+from plugin.check.orthanc_files import read
 from tests.conftest import ServerFactory
 
 pytestmark = pytest.mark.orthanc

@@ -11,8 +11,8 @@ from PIL import Image
 
 from harness.orthanc_process import OrthancProcess, base_configuration
 from tests.conftest import ServerFactory
-from tests.independent import converted, read
-from tests.unit.transcoder.samples import SYNTAX, TARGETS
+from tests.support.independent import converted, read
+from tests.support.samples import SYNTAX, TARGETS
 from tests.unit.transcoder.test_colour import COLOURS, KEPT, native, shown_by_pydicom
 
 pytestmark = pytest.mark.orthanc

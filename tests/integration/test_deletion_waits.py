@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete.schedule import DAYS
+from deferred_delete.worker.schedule import DAYS
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
 from tests.integration.test_deletion import pending, study_of, wait_until_drained

@@ -15,7 +15,7 @@ from pynetdicom import AE, _config
 
 from harness.orthanc_process import OrthancProcess
 from tests.conftest import ServerFactory
-from tests.nested_files import NESTS, file_around, nested_file
+from tests.support.nested_files import NESTS, file_around, nested_file
 
 pytestmark = pytest.mark.orthanc
 

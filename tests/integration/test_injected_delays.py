@@ -23,7 +23,7 @@ from association.peer import Peer
 from harness.orthanc_process import OrthancProcess
 from harness.senders import http_upload, storescu
 from tests.conftest import ALL_SECTIONS, ServerFactory
-from tests.patched_bundle import patch_bundle
+from tests.support.patched_bundle import patch_bundle
 from timing.logs import read_logs
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
@@ -46,11 +46,18 @@ setattr(owner, {function!r}, slow)
 
 # Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is written after the store.
 PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
-    "the storage area writes slowly": ("deferred_delete.storage", "FileStorage", "_open_new", "write", "file", 1),
+    "the storage area writes slowly": (
+        "deferred_delete.storage.file_storage",
+        "FileStorage",
+        "_open_new",
+        "write",
+        "file",
+        1,
+    ),
     "the disk syncs slowly": ("os", "", "fdatasync", "write", "sync", 1),
     "the transcoder scans slowly": ("transcoder.transcoder", "", "read_file_meta", "transcode", "scan", 1),
-    "the transcoder encodes slowly": ("transcoder.encode", "", "check_stray_bits", "transcode", "encode", 1),
-    "the transcoder verifies slowly": ("transcoder.encode", "", "_compare", "write", "verify", 1),
+    "the transcoder encodes slowly": ("transcoder.codecs.frames", "", "check_stray_bits", "transcode", "encode", 1),
+    "the transcoder verifies slowly": ("transcoder.codecs.frames", "", "_compare", "write", "verify", 1),
 }
 
 
@@ -115,7 +122,7 @@ def test_a_delay_in_a_core_is_found_where_it_is(
 def test_a_slow_removal_of_what_is_overwritten_is_in_the_commit(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:
-    server = slow_server(make_server, "deferred_delete.area", "DeferredStorageArea", "remove")
+    server = slow_server(make_server, "deferred_delete.storage_area", "DeferredStorageArea", "remove")
     server.configuration["OverwriteInstances"] = True
     with server:
         http_upload(server, small_study[:COUNT])
@@ -178,7 +185,7 @@ def test_what_waits_for_the_callback_s_turn_is_in_the_queue_and_not_in_its_own_t
     make_server: ServerFactory, tmp_path: Path, small_study: list[Path]
 ) -> None:
     """Three associations at once, a callback of DELAY_MS that lets one in at a time: two of three wait for it."""
-    server = slow_server(make_server, "transcoder.encode", "", "check_stray_bits")
+    server = slow_server(make_server, "transcoder.codecs.frames", "", "check_stray_bits")
     server.configuration["DicomThreadsCount"] = 4
     with server, ThreadPoolExecutor(3) as pool:
         watched(server)

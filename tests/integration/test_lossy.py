@@ -12,11 +12,11 @@ from pydicom import dcmread
 from harness import senders
 from harness.orthanc_process import OrthancProcess
 from tests.conftest import ServerFactory
-from tests.independent import decoded, decoded_by_dcmtk, read
 from tests.integration.test_deletion import study_of
 from tests.integration.test_restore import ask_back, restored, uid_of
 from tests.integration.test_studies import wait_for
-from tests.unit.transcoder.lossy_samples import by_pydicom
+from tests.support.independent import decoded, decoded_by_dcmtk, read
+from tests.support.lossy_samples import by_pydicom
 
 pytestmark = pytest.mark.orthanc
 

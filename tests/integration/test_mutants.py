@@ -25,9 +25,9 @@ from guard import Guard, Settings
 from harness.orthanc_process import OrthancProcess
 from harness.wheel_files import image_files
 from tests.conftest import ALL_SECTIONS, ServerFactory
-from tests.fuzz import choices, mutants
-from tests.fuzz_oracle import assert_same_raw_elements
-from tests.independent import assert_same_pixels, read
+from tests.support.fuzz import choices, mutants
+from tests.support.fuzz_oracle import assert_same_raw_elements
+from tests.support.independent import assert_same_pixels, read
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.filterwarnings("ignore::UserWarning")]
 

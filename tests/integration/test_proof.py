@@ -13,8 +13,8 @@ from pydicom import dcmread
 from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess
 from tests.conftest import ServerFactory
-from tests.independent import assert_same_pixels
-from tests.patched_bundle import patch_bundle
+from tests.support.independent import assert_same_pixels
+from tests.support.patched_bundle import patch_bundle
 
 pytestmark = pytest.mark.orthanc
 

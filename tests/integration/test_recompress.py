@@ -12,8 +12,8 @@ import pytest
 
 from harness.orthanc_process import OrthancError, OrthancProcess
 from tests.conftest import ServerFactory
-from tests.independent import assert_same_elements, assert_same_pixels, read
-from tests.unit.transcoder.samples import SYNTAX, data_set, part10, with_furniture
+from tests.support.independent import assert_same_elements, assert_same_pixels, read
+from tests.support.samples import SYNTAX, data_set, part10, with_furniture
 from tests.unit.transcoder.test_decoder_process import gone
 from transcoder import Settings, Transcoder
 

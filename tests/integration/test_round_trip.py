@@ -13,7 +13,7 @@ from pynetdicom import AE, _config
 from harness.orthanc_process import OrthancProcess
 from harness.wheel_files import all_files, image_files
 from tests.conftest import ALL_SECTIONS, ServerFactory
-from tests.independent import assert_same_elements, assert_same_pixels, read
+from tests.support.independent import assert_same_elements, assert_same_pixels, read
 
 pytestmark = pytest.mark.orthanc
 

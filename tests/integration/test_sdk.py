@@ -10,7 +10,7 @@ import pytest
 
 from harness.orthanc_process import BUNDLE
 from tests.conftest import ServerFactory
-from tests.stub_orthanc import ENUMERATIONS, FUNCTIONS
+from tests.support.stub_orthanc import ENUMERATIONS, FUNCTIONS
 
 pytestmark = pytest.mark.orthanc
 

@@ -15,7 +15,7 @@ from harness.phantom import make_study
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
 from tests.integration.test_deletion import study_of, wait_until_drained
-from tests.patched_bundle import patch_bundle
+from tests.support.patched_bundle import patch_bundle
 
 pytestmark = pytest.mark.orthanc
 

@@ -14,8 +14,8 @@ import yaml
 
 from harness.orthanc_process import BUNDLE
 from plugin.bundle import Bundle
+from plugin.check.rehearsal import RecordingSdk
 from plugin.config import parse
-from plugin.rehearsal import RecordingSdk
 from plugin.rest import Request
 from transcoder.outcome import WORTH_A_WARNING
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.document import CONFIGURATION, settings_types, written
 from harness.orthanc_process import BUNDLE
 from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
+from release.document import CONFIGURATION, settings_types, written
 from timing import STAGES, STEPS
 
 README = BUNDLE / "README.md"

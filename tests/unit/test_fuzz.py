@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from tests.fuzz import mutants
-from tests.fuzz_oracle import Oracle
+from tests.support.fuzz import mutants
+from tests.support.fuzz_oracle import Oracle
 
 
 @pytest.mark.parametrize("seed", [1, 2])

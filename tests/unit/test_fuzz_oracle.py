@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from harness.orthanc_process import BUNDLE
-from tests.fuzz_oracle import Oracle, assert_same_raw_elements, depth_by_dcmtk
-from tests.independent import read
-from tests.nested_files import NESTS, nested_file
-from tests.unit.transcoder.samples import data_set, image, part10, wheel, with_furniture
+from tests.support.fuzz_oracle import Oracle, assert_same_raw_elements, depth_by_dcmtk
+from tests.support.independent import read
+from tests.support.nested_files import NESTS, nested_file
+from tests.support.samples import data_set, image, part10, wheel, with_furniture
 from transcoder import Settings, Transcoder
 
 
@@ -50,8 +50,8 @@ def test_a_changed_element_is_found_out() -> None:
 
 LARGE = """
 import numpy as np
-from tests.fuzz_oracle import Oracle, give_memory_back
-from tests.unit.transcoder.samples import data_set, part10
+from tests.support.fuzz_oracle import Oracle, give_memory_back
+from tests.support.samples import data_set, part10
 give_memory_back()
 oracle = Oracle()
 oracle.feed("large", part10(data_set(np.zeros((4096, 4096), "u2"))), 3)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import packing
-from harness.wheels import Library
-from plugin.orthanc_files import read
+from plugin.check.orthanc_files import read
+from release import packing
+from release.wheels import Library
 
 SAMPLE = """{
   /**

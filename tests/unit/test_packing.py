@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import packing
-from harness.licences import third_party
-from harness.wheels import Library, PackingError, installed, unpacked
 from plugin.logs import PACKAGES
+from release import packing
+from release.licences import third_party
+from release.wheels import Library, PackingError, installed, unpacked
 
 FILES = {
     "thing/__init__.py": b"VALUE = 1\n",
@@ -112,7 +112,7 @@ def test_everything_that_orthanc_loads_is_packed_and_nothing_of_ours_alone(monke
     for name in (
         "plugin/main.py",
         "plugin/pages/index.html",
-        "deferred_delete/schema.sql",
+        "deferred_delete/ledger/schema.sql",
         "dicom/uids.py",
         "orthanc.json",
         "LICENSE",

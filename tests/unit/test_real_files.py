@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.orthanc_process import BUNDLE
-from tests import real_files
+from tests.support import real_files
 
 CASES = [
     # The registry is out of reach.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import streams
-from .wire import Family, FrameRequest
+from .protocol import Family, FrameRequest
 
 Decode = Callable[[bytes, FrameRequest], Any]
 

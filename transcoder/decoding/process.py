@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .wire import LONGEST_TEXT, REPLY, FrameRequest, Status
+from .protocol import LONGEST_TEXT, REPLY, FrameRequest, Status
 from .worker import BOOTSTRAP
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from .wire import Family, FrameRequest
+from .protocol import Family, FrameRequest
 
 _SIZ = struct.Struct(">HLLLLLLLLH")
 _MOST_MARKERS = 100_000

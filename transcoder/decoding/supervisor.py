@@ -14,7 +14,7 @@ from support.backoff import backoff_ms
 from ..outcome import KeptError, Reason
 from . import interpreter
 from .process import DecoderProcess, DiedError, Launch, TimedOutError
-from .wire import FrameRequest, Status
+from .protocol import FrameRequest, Status
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import sys
 from typing import Protocol
 
 from . import limits
-from .wire import LONGEST_TEXT, REPLY, REQUEST, FrameRequest, Status, unpack_request
+from .protocol import LONGEST_TEXT, REPLY, REQUEST, FrameRequest, Status, unpack_request
 
 BOOTSTRAP = """
 import sys, types

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import FileStorage, Ledger
-from deferred_delete.audit import Attachment, Verdict, Walk, compare
+from deferred_delete.audit.comparison import Attachment, Verdict, Walk, compare
 from tests.unit.deferred_delete.test_cli import run  # noqa: F401  a fixture
 
 Uuids = Callable[[int], list[str]]

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import LEDGER_NAME, DeferredDelete, Ledger, Settings
-from deferred_delete.audit import Report, Walk, compare
-from deferred_delete.audit_next_start import NextStart
-from deferred_delete.audit_online import OnlineAudit
-from deferred_delete.audit_sources import stopped_index, stopped_ledger
-from deferred_delete.headers import HEADER_TYPE, INDEXED_AT_ROW
-from deferred_delete.layout import write_all
+from deferred_delete.audit.comparison import Report, Walk, compare
+from deferred_delete.audit.next_start import NextStart
+from deferred_delete.audit.offline import stopped_index, stopped_ledger
+from deferred_delete.audit.online import OnlineAudit
 from deferred_delete.orthanc_client import OrthancClient
-from deferred_delete.storage import FileStorage
-from deferred_delete.write_behind import WriteBehindStorage
+from deferred_delete.storage.file_storage import FileStorage
+from deferred_delete.storage.header_copies import HEADER_TYPE, INDEXED_AT_ROW
+from deferred_delete.storage.layout import write_all
+from deferred_delete.storage.write_behind import WriteBehindStorage
 from plugin import index
 from tests.unit.deferred_delete.test_audit import ATTACHED_FILES
 from tests.unit.deferred_delete.test_cli import run  # noqa: F401  a fixture
@@ -311,7 +311,7 @@ def test_a_copy_that_is_just_being_written_is_in_memory_still(
         assert go_on.wait(30)
         return write_all(descriptor, content[10:])
 
-    monkeypatch.setattr("deferred_delete.storage.write_all", slowly)
+    monkeypatch.setattr("deferred_delete.storage.file_storage.write_all", slowly)
     orthanc.store()
     ingest.busy = False
     assert half_written.wait(30)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import FileStorage, Ledger
-from deferred_delete.header import Header
+from deferred_delete.studies.dicom_header import Header
 
 Uuids = Callable[[int], list[str]]
 

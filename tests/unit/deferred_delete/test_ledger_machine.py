@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from deferred_delete import Ledger, StateError
-from deferred_delete.rows import Failure
+from deferred_delete.ledger.rows import Failure
 
 
 class Row:

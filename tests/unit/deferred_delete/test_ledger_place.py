@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import LEDGER_NAME, Ledger, LedgerRefusedError
-from deferred_delete.ledger_place import ledger_place
+from deferred_delete.ledger.place import ledger_place
 
 
 def test_a_new_one_is_made_in_the_first_place_and_one_that_is_there_is_taken(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import Ledger, LedgerRefusedError, schema
+from deferred_delete import Ledger, LedgerRefusedError
+from deferred_delete.ledger import schema
 
 
 def _sound(path: Path, rows: int = 500) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import DeferredDelete, Ledger, Settings, power_loss
-from deferred_delete.power_loss import SUSPECT_WINDOW_MS
+from deferred_delete import DeferredDelete, Ledger, Settings
+from deferred_delete.ledger import power_loss
+from deferred_delete.ledger.power_loss import SUSPECT_WINDOW_MS
 
 Uuids = Callable[[int], list[str]]
 

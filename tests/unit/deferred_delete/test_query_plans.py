@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import Ledger, queries, restore_queries, study_queries
+from deferred_delete import Ledger
+from deferred_delete.ledger import queries, restore_queries, study_queries
 
 
 @pytest.mark.parametrize(

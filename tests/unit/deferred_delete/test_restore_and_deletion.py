@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import LedgerBusyError, restore_queries
-from deferred_delete.restore_book import Restore
-from tests.unit.deferred_delete.archive import Archive, dicom, orthanc_id
+from deferred_delete import LedgerBusyError
+from deferred_delete.ledger import restore_queries
+from deferred_delete.ledger.restores import Restore
+from tests.support.archive import Archive, dicom, orthanc_id
 
 
 @pytest.fixture

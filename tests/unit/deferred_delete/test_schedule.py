@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deferred_delete.schedule import Schedule
+from deferred_delete.worker.schedule import Schedule
 
 HOUR = 3600.0
 

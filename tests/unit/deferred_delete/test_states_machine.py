@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from deferred_delete import restorer, study_deleter
-from deferred_delete.states import WAYS, DeletionState, RestoreState, under_way
-from tests.unit.deferred_delete.archive import Archive, dicom, orthanc_id
+from deferred_delete.ledger.study_states import WAYS, DeletionState, RestoreState, under_way
+from deferred_delete.studies import deleter as study_deleter
+from deferred_delete.studies import restorer
+from tests.support.archive import Archive, dicom, orthanc_id
 
 STUDIES = st.integers(1, 3)
 MOODS = st.sampled_from(["healthy", "healthy", "full", "ill", "refusing", "away"])

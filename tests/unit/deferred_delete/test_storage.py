@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deferred_delete import FileStorage, StorageError
-from deferred_delete import storage as storage_module
-from deferred_delete.layout import check_uuid
+from deferred_delete.storage import file_storage as storage_module
+from deferred_delete.storage.layout import check_uuid
 
 UUID = "0a1b2c3d-4e5f-6789-abcd-ef0123456789"
 

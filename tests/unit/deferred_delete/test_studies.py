@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import pytest
 
-from deferred_delete import Ledger, schema
-from deferred_delete.header import Header
+from deferred_delete import Ledger
+from deferred_delete.ledger import schema
+from deferred_delete.ledger.restores import Verdict
+from deferred_delete.ledger.study_states import WAYS, DeletionState, RestoreState, before, listed, under_way
 from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
-from deferred_delete.restore_book import Verdict
-from deferred_delete.states import WAYS, DeletionState, RestoreState, before, listed, under_way
-from deferred_delete.study_deleter import StudyDeleter, is_orthanc_id
-from deferred_delete.yielding import Yielding
+from deferred_delete.request_pacing import RequestPacing
+from deferred_delete.studies.deleter import StudyDeleter, is_orthanc_id
+from deferred_delete.studies.dicom_header import Header
 
 Uuids = Callable[[int], list[str]]
 STUDY = "-".join(["0000000a"] * 5)
@@ -274,7 +275,7 @@ def test_orthanc_not_answering_is_an_error_in_words() -> None:
 
 
 def test_the_pause_grows_in_a_crowd_and_shrinks_after_it_within_bounds() -> None:
-    yielding = Yielding()
+    yielding = RequestPacing()
     calm = [yielding.pause_s(0.002) for _ in range(50)][-1]
     unlucky = yielding.pause_s(0.006)
     crowd = [yielding.pause_s(0.03) for _ in range(12)][-1]

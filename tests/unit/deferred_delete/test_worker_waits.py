@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import Ledger, Settings, Worker
-from deferred_delete.backlog import Backlog
-from deferred_delete.pressure import DiskPressure
-from deferred_delete.schedule import Schedule
+from deferred_delete.storage.free_disk import DiskPressure
+from deferred_delete.worker.backlog import Backlog
+from deferred_delete.worker.schedule import Schedule
 
 from .test_worker import SlowStorage
 

@@ -14,9 +14,9 @@ import pytest
 from deferred_delete import DeferredDelete, FileStorage, Settings
 from deferred_delete import __main__ as command_line
 from deferred_delete.errors import StorageError
-from deferred_delete.headers import HEADER_TYPE, HeaderCopy
-from deferred_delete.power_loss import PowerLoss
-from deferred_delete.write_behind import WriteBehindStorage
+from deferred_delete.ledger.power_loss import PowerLoss
+from deferred_delete.storage.header_copies import HEADER_TYPE, HeaderCopy
+from deferred_delete.storage.write_behind import WriteBehindStorage
 
 Uuids = Callable[[int], list[str]]
 HEADER = bytes(128) + b"DICM" + b"tags" * 50
@@ -39,7 +39,9 @@ def ingest() -> Ingest:
 
 @pytest.fixture
 def held(tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteBehindStorage]:
-    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_S", float("inf"))  # on a slow machine, five seconds pass
+    monkeypatch.setattr(
+        "deferred_delete.storage.write_behind._LONGEST_S", float("inf")
+    )  # on a slow machine, five seconds pass
     storage = WriteBehindStorage(tmp_path / "storage", sync=True, busy=ingest)
     storage.start()
     yield storage
@@ -95,7 +97,7 @@ def test_they_are_written_when_ingest_pauses(held: WriteBehindStorage, ingest: I
 def test_they_are_written_after_a_while_also_when_ingest_never_pauses(
     held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_S", 0.3)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._LONGEST_S", 0.3)
     (name,) = uuids(1)
     held.create_later(name, HEADER)
     wait_for(lambda: held.unwritten == 0)
@@ -105,13 +107,13 @@ def test_they_are_written_after_a_while_also_when_ingest_never_pauses(
 def test_beyond_the_bound_they_are_written_at_once(
     held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._MOST_FILES", 3)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 3)
     names = uuids(5)
     for name in names:
         held.create_later(name, HEADER)
     assert [held.path_of(name).exists() for name in names] == [False, False, False, True, True]
-    monkeypatch.setattr("deferred_delete.write_behind._MOST_FILES", 100)
-    monkeypatch.setattr("deferred_delete.write_behind._MOST_BYTES", 4 * len(HEADER))
+    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 100)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_BYTES", 4 * len(HEADER))
     fourth, fifth = uuids(7)[5:]
     held.create_later(fourth, HEADER)
     held.create_later(fifth, HEADER)
@@ -168,7 +170,7 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
     disk = Disk(monkeypatch)
     first, second, refused = uuids(3)
     held.create_later(first, HEADER)
@@ -205,7 +207,7 @@ class Watched(OrderedDict[str, Any]):
 def test_a_copy_that_the_disk_refused_can_be_read_at_every_moment(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
     seen: list[object] = []
 
     def look(attachment_uuid: str) -> None:
@@ -229,7 +231,7 @@ def test_a_deletion_does_not_wait_for_ever_for_a_write_that_hangs(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker tries it again; Orthanc's own thread would wait while it holds the index."""
-    monkeypatch.setattr("deferred_delete.write_behind._LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._LONGEST_WAIT_S", 0.05)
     writing, go_on = threading.Event(), threading.Event()
     really_open = FileStorage._open_new
 
@@ -285,7 +287,7 @@ def test_once_what_the_disk_refused_is_deleted_copies_are_held_again(
 def test_a_write_that_fails_half_way_leaves_nothing_and_does_not_wait_for_itself(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
     failures = iter([OSError(5, "Input/output error"), MemoryError()])
 
     def write_all(descriptor: int, content: bytes) -> None:
@@ -293,9 +295,9 @@ def test_a_write_that_fails_half_way_leaves_nothing_and_does_not_wait_for_itself
             raise failure
         really_write_all(descriptor, content)
 
-    from deferred_delete.layout import write_all as really_write_all
+    from deferred_delete.storage.layout import write_all as really_write_all
 
-    monkeypatch.setattr("deferred_delete.storage.write_all", write_all)
+    monkeypatch.setattr("deferred_delete.storage.file_storage.write_all", write_all)
     (name,) = uuids(1)
     held.create_later(name, HEADER)
     ingest.busy = False
@@ -353,7 +355,7 @@ def test_a_stop_that_could_not_write_everything_is_followed_by_a_start_that_look
 def test_a_machine_that_was_started_since_is_reason_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proper stop and then a power cut, before the copies reached the disk."""
     DeferredDelete(tmp_path / "storage", Settings(), sync=False).close()
-    monkeypatch.setattr("deferred_delete.power_loss.boot_id", lambda: "another boot")
+    monkeypatch.setattr("deferred_delete.ledger.power_loss.boot_id", lambda: "another boot")
     service = DeferredDelete(tmp_path / "storage", Settings(), sync=False)
     losses: PowerLoss = service.ledger.power_loss
     assert losses.unclean
@@ -479,7 +481,7 @@ def test_a_start_that_fails_after_a_crash_hides_nothing(archive: Archive) -> Non
 def test_what_a_start_could_not_write_is_served_and_written_when_there_is_room(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
     missing = archive.store(with_header=False)
     archive.kill()
     really_open = FileStorage._open_new
@@ -522,7 +524,7 @@ def test_copies_that_a_disk_refused_long_ago_are_found_however_many_came_later(
 def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
     archive: Archive, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
     disk = Disk(monkeypatch)
     archive.service.rely_on_rebuilding()
     archive.service.storage.create_later(next(archive.names), HEADER)
@@ -535,8 +537,8 @@ def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
 def test_copies_beyond_what_memory_takes_are_remembered_though_the_others_are_written(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.write_behind._RETRY_S", 0.05)
-    monkeypatch.setattr("deferred_delete.write_behind._MOST_FILES", 1)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 1)
     left_out = archive.store(with_header=False, age_s=7200)
     held = archive.store(with_header=False, age_s=7200)
     archive.kill()

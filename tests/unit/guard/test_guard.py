@@ -11,7 +11,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from guard import Guard, Reason, Settings
-from tests.nested_files import (
+from tests.support.nested_files import (
     NESTS,
     UNDEFINED,
     explicit_undefined,
@@ -19,7 +19,7 @@ from tests.nested_files import (
     implicit_undefined,
     nested_file,
 )
-from tests.unit.transcoder.samples import data_set, file_of, image, part10, wheel, wheel_files, with_furniture
+from tests.support.samples import data_set, file_of, image, part10, wheel, wheel_files, with_furniture
 
 DEEPEST = Settings().max_sequence_depth
 ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED)

@@ -14,8 +14,8 @@ import pytest
 
 from plugin import rest
 from plugin.bundle import Bundle
+from plugin.check.rehearsal import RecordingSdk
 from plugin.config import parse
-from plugin.rehearsal import RecordingSdk
 
 CERTIFICATES = {"SslEnabled": True, "SslVerifyPeers": True}
 NEEDS_ORTHANC = ("/deferred-delete/studies", "/deferred-delete/restore", "/deferred-delete/audit")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugin.callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks, StorageRefusedError
-from tests.stub_orthanc import StubOrthanc
+from tests.support.stub_orthanc import StubOrthanc
 
 
 class Raising:

@@ -13,9 +13,10 @@ import pytest
 
 from deferred_delete import Ledger
 from harness.orthanc_process import BUNDLE
-from plugin import advice, check
+from plugin.check import advice
+from plugin.check import command as check
+from plugin.check.filesystems import is_remote, kind_of
 from plugin.config import parse
-from plugin.filesystems import is_remote, kind_of
 
 SECTIONS: dict[str, Any] = {
     "DeferredDelete": {},

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from plugin import logs
-from tests.stub_orthanc import StubOrthanc
+from tests.support.stub_orthanc import StubOrthanc
 
 
 @pytest.fixture
@@ -24,15 +24,15 @@ def restored_loggers() -> Iterator[None]:
 def test_levels_are_orthancs_and_a_record_is_one_line() -> None:
     sdk = StubOrthanc("LogInfo", "LogWarning", "LogError")
     logs.install(sdk)
-    logger = logging.getLogger("deferred_delete.worker")
+    logger = logging.getLogger("deferred_delete.worker.worker")
     logger.debug("not for the log")
     logger.info("drained %d", 3)
     logger.warning("slow")
     logger.error("two\nlines")
     assert sdk.calls == [
-        ("LogInfo", ("deferred_delete.worker: drained 3",)),
-        ("LogWarning", ("deferred_delete.worker: slow",)),
-        ("LogError", ("deferred_delete.worker: two | lines",)),
+        ("LogInfo", ("deferred_delete.worker.worker: drained 3",)),
+        ("LogWarning", ("deferred_delete.worker.worker: slow",)),
+        ("LogError", ("deferred_delete.worker.worker: two | lines",)),
     ]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from plugin.check.orthanc_files import read, substitute, without_comments
 from plugin.config import ConfigurationError
-from plugin.orthanc_files import read, substitute, without_comments
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 from deferred_delete import StudyService
 from deferred_delete.errors import LedgerBusyError, LedgerClosedError
 from plugin.bundle import Bundle
+from plugin.check.rehearsal import RecordingSdk
 from plugin.config import parse
 from plugin.parts import deletion
-from plugin.rehearsal import RecordingSdk
 
 DEADLINE_S = 30.0
 

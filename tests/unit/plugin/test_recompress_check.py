@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.orthanc_process import base_configuration
-from plugin import check
+from plugin.check import command as check
 from transcoder.decoding import interpreter
 
 

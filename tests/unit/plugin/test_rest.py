@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plugin import rest
-from tests.stub_orthanc import StubOrthanc, StubOutput
+from tests.support.stub_orthanc import StubOrthanc, StubOutput
 
 
 def registered(routes: list[rest.Route]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from plugin.callbacks import StorageCallbacks, StorageRefusedError
-from tests.unit.transcoder.samples import data_set, image, part10
+from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
-from transcoder.codecs import JpegLs
+from transcoder.codecs.lossless import JpegLs
 
 USER_ATTACHMENT, DICOM, HEADER_COPY = 0, 1, 3
 

@@ -77,7 +77,7 @@ def test_numbers_of_others_appear_beside_ours(exposition: Exposition) -> None:
         lambda: [
             Metric(
                 "orthanc_bundle_pending_deletions",
-                "Waiting.",
+                "WaitReason.",
                 "gauge",
                 [({"state": 'qu"ote\n'}, 3), ({"state": "failed"}, 1)],
             ),

@@ -14,20 +14,11 @@ import pydicom
 import pytest
 from pydicom.pixels import pixel_array
 
-from tests.unit.transcoder.readers import decoded
-from tests.unit.transcoder.samples import (
-    TARGETS,
-    data_set,
-    element,
-    file_of,
-    image,
-    part10,
-    wheel_files,
-    with_furniture,
-)
+from tests.support.readers import decoded
+from tests.support.samples import TARGETS, data_set, element, file_of, image, part10, wheel_files, with_furniture
 from transcoder import Reason, Settings, Transcoder
-from transcoder.big_endian import to_little_endian
-from transcoder.filemeta import read_file_meta
+from transcoder.input.big_endian import to_little_endian
+from transcoder.input.file_meta import read_file_meta
 from transcoder.outcome import KeptError
 
 BIG = {

@@ -9,10 +9,11 @@ import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 
-from tests.unit.transcoder.samples import TARGETS, Array, data_set, image, part10
-from transcoder import Reason, Settings, Transcoder, codecs
-from transcoder.codecs import load
-from transcoder.pixels import Layout
+from tests.support.samples import TARGETS, Array, data_set, image, part10
+from transcoder import Reason, Settings, Transcoder
+from transcoder.codecs import lossless as codecs
+from transcoder.codecs.lossless import load
+from transcoder.input.pixels import Layout
 from transcoder.syntaxes import TARGETS_BY_KEYWORD, Target
 
 

@@ -23,8 +23,8 @@ from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.uid import JPEGLosslessSV1
 
 from harness.orthanc_process import BUNDLE
-from tests.independent import PROGRAMS, converted, installed, read
-from tests.unit.transcoder.samples import SYNTAX, TARGETS, data_set, part10
+from tests.support.independent import PROGRAMS, converted, installed, read
+from tests.support.samples import SYNTAX, TARGETS, data_set, part10
 from tests.unit.transcoder.test_recompress import padded
 from transcoder import Reason, Settings, Transcoder
 

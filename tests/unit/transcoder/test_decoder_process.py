@@ -16,13 +16,14 @@ import pytest
 
 from harness.orthanc_process import BUNDLE
 from transcoder import Reason
-from transcoder.decoding import interpreter, specimen
+from transcoder.decoding import interpreter
+from transcoder.decoding import self_test as specimen
 from transcoder.decoding.process import DecoderProcess, DiedError, Launch
+from transcoder.decoding.protocol import Family
 from transcoder.decoding.supervisor import Decoder
-from transcoder.decoding.wire import Family
 from transcoder.outcome import KeptError
 
-ROGUE = "tests.unit.transcoder.rogue_decoders"
+ROGUE = "tests.support.rogue_decoders"
 REQUEST = specimen.REQUESTS[Family.RLE]
 GOOD = b"\x07" * 16
 MB = 1 << 20

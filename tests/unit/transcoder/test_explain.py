@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.transcoder.samples import wheel, wheel_files
+from tests.support.samples import wheel, wheel_files
 from transcoder import Explanation, Rule, Settings, Transcoder, explain
 
 RULES = (

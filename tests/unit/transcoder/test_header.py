@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from tests.unit.transcoder.samples import SEQUENCE_END, UNDEFINED, element, file_of, implicit_element, item, wheel
-from transcoder.filemeta import read_file_meta, with_transfer_syntax
-from transcoder.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, MODALITY, PIXEL_DATA, ROWS, scan
+from tests.support.samples import SEQUENCE_END, UNDEFINED, element, file_of, implicit_element, item, wheel
+from transcoder.input.file_meta import read_file_meta, with_transfer_syntax
+from transcoder.input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, MODALITY, PIXEL_DATA, ROWS, scan
 from transcoder.outcome import KeptError, Reason
 
 CT = element(0x00080060, b"CS", b"CT")

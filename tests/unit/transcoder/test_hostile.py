@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from tests.unit.transcoder.samples import (
+from tests.support.samples import (
     SEQUENCE_END,
     UNDEFINED,
     data_set,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transcoder import lossless_jpeg
-from transcoder.codecs import load
+from transcoder.codecs import lossless_jpeg
+from transcoder.codecs.lossless import load
 from transcoder.syntaxes import Target
 
 load(Target.JPEG_LOSSLESS_SV1)  # its way of loading the decoder

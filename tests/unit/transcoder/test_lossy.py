@@ -17,11 +17,12 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from tests.unit.transcoder.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
-from tests.unit.transcoder.samples import data_set, image, part10, wheel
-from transcoder import Lossy, PendingProofs, Reason, Rule, Settings, Transcoder, explain, lossy_codecs
-from transcoder.loss import Loss
-from transcoder.lossy_codecs import NearLosslessJpegLs
+from tests.support.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
+from tests.support.samples import data_set, image, part10, wheel
+from transcoder import Lossy, PendingProofs, Reason, Rule, Settings, Transcoder, explain
+from transcoder.lossy import codecs as lossy_codecs
+from transcoder.lossy.codecs import NearLosslessJpegLs
+from transcoder.policy.loss import Loss
 from transcoder.syntaxes import Target
 
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
-from tests.unit.transcoder import readers
-from tests.unit.transcoder.lossy_samples import BOTH, NEAR, WAVELET, by_pydicom, native, smooth, transcoded
-from tests.unit.transcoder.samples import data_set, part10, wheel_files, with_furniture
-from transcoder import Lossy, Reason, Rule, Settings, Transcoder, lossy_codecs
+from tests.support import readers
+from tests.support.lossy_samples import BOTH, NEAR, WAVELET, by_pydicom, native, smooth, transcoded
+from tests.support.samples import data_set, part10, wheel_files, with_furniture
+from transcoder import Lossy, Reason, Rule, Settings, Transcoder
+from transcoder.lossy import codecs as lossy_codecs
 
 
 def by_all(dicom: bytes, target: str, like: NDArray[np.generic]) -> dict[str, NDArray[np.int64]]:

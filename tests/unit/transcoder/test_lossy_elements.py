@@ -12,14 +12,14 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from tests.independent import read
-from tests.unit.transcoder.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
-from tests.unit.transcoder.samples import data_set, file_of, part10, wheel, with_furniture
+from tests.support.independent import read
+from tests.support.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
+from tests.support.samples import data_set, file_of, part10, wheel, with_furniture
 from transcoder import Lossy, Reason, Rule
-from transcoder.derived import derived_uid, element_bytes, top_level
-from transcoder.filemeta import read_file_meta
-from transcoder.loss import Loss
+from transcoder.input.file_meta import read_file_meta
+from transcoder.lossy.derived import derived_uid, element_bytes, top_level
 from transcoder.outcome import KeptError
+from transcoder.policy.loss import Loss
 from transcoder.syntaxes import Target
 
 CHANGED = {

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tests.unit.transcoder.readers import decoded
-from tests.unit.transcoder.samples import (
+from tests.support.readers import decoded
+from tests.support.samples import (
     SEQUENCE_END,
     TARGETS,
     UNDEFINED,
@@ -29,9 +29,9 @@ from tests.unit.transcoder.samples import (
     with_furniture,
 )
 from transcoder import Reason, Settings, Transcoder
-from transcoder.explicit import to_explicit
+from transcoder.input.explicit_vr import to_explicit
 from transcoder.outcome import KeptError
-from transcoder.proof import prove_equal
+from transcoder.proof.data_set_equality import prove_equal
 
 
 def _implicit_files() -> list[str]:

@@ -13,9 +13,10 @@ import pytest
 from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 
-from tests.unit.transcoder.samples import data_set, image, part10
-from transcoder import Settings, Transcoder, splice
+from tests.support.samples import data_set, image, part10
+from transcoder import Settings, Transcoder
 from transcoder.outcome import KeptError, Reason
+from transcoder.output import splice
 
 
 class Claims:

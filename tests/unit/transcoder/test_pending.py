@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from support.worker_pool import Task
-from tests.unit.transcoder.samples import data_set, image, part10
+from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
-from transcoder.codecs import JpegLs
-from transcoder.pending import Proof
+from transcoder.codecs.lossless import JpegLs
+from transcoder.proof.pending import Proof
 
 GOOD = part10(data_set(image(96, 64, stored=12), stored=12))
 FRAMES = part10(data_set(np.stack([image(96, 64, stored=12)] * 40), stored=12, frames=40))
@@ -104,7 +104,7 @@ def test_each_thread_answers_for_its_own_instance() -> None:
 
 
 def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transcoder.pending._MOST_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr("transcoder.proof.pending._MOST_BYTES", len(GOOD) - 1)
     transcoder = Transcoder(SETTINGS, asked())
     outcome = transcoder.transcode(GOOD, "http")
     assert outcome.transcoded

@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.unit.transcoder.readers import decoded
-from tests.unit.transcoder.samples import SYNTAX, TARGETS, Array, data_set, image, part10, with_furniture
+from tests.support.readers import decoded
+from tests.support.samples import SYNTAX, TARGETS, Array, data_set, image, part10, with_furniture
 from transcoder import Reason, Settings, Transcoder
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from transcoder import Rule, Settings
-from transcoder.policy import Decision, Facts, Policy
+from transcoder.policy.policy import Decision, Facts, Policy
 from transcoder.syntaxes import Target
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

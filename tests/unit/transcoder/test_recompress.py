@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, encapsulate_extended
 
-from tests.independent import assert_same_elements, decoded, read
-from tests.unit.transcoder.readers import complaints_of_dcmtk
-from tests.unit.transcoder.samples import SYNTAX, TARGETS, data_set, image, part10, wheel_files, with_furniture
+from tests.support.independent import assert_same_elements, decoded, read
+from tests.support.readers import complaints_of_dcmtk
+from tests.support.samples import SYNTAX, TARGETS, data_set, image, part10, wheel_files, with_furniture
 from transcoder import Outcome, Reason, Rule, Settings, Transcoder, explain
 
 LOSSLESS = {*SYNTAX.values(), "1.2.840.10008.1.2.4.57"}

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from support.rate_limited_log import RateLimitedLog
-from tests.unit.transcoder.samples import TARGETS, data_set, element, file_of, image, image_elements, part10, wheel
+from tests.support.samples import TARGETS, data_set, element, file_of, image, image_elements, part10, wheel
 from transcoder import CounterRow, Reason, Rule, Settings, Transcoder
-from transcoder.codecs import JpegLs
+from transcoder.codecs.lossless import JpegLs
 
 GOOD = part10(data_set(image(96, 64, stored=12), stored=12))
 DEFAULT = "JPEGLSLossless"

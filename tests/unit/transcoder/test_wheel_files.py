@@ -7,8 +7,8 @@ import io
 import pydicom
 import pytest
 
-from tests.unit.transcoder.readers import complaints_of_dcmtk, decoded
-from tests.unit.transcoder.samples import SYNTAX, TARGETS, wheel_files
+from tests.support.readers import complaints_of_dcmtk, decoded
+from tests.support.samples import SYNTAX, TARGETS, wheel_files
 from transcoder import Reason, Settings, Transcoder
 
 EXPECTED = {

@@ -1,0 +1,1 @@
+"""Whole studies: deleted in the background, and restored while their files wait."""

@@ -1,0 +1,84 @@
+"""One thread for what talks to Orthanc: background deletion of studies, and restore."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from support.rate_limited_log import RateLimitedLog
+
+from ..errors import LedgerClosedError
+
+_log = logging.getLogger(__name__)
+
+_AFTER_TROUBLE_S: Final = 5.0
+_LONGEST_SLEEP_S: Final = 3600.0
+
+# Does a bit of work; returns how long it has nothing to do, in seconds (None: until it is woken).
+Chore = Callable[[], float | None]
+
+
+class Background:
+    """A daemon thread that takes its upkeep in turn, and sleeps when none has anything to do.
+
+    Args:
+        name: The thread's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._upkeep: Sequence[Chore] = ()
+        self._stop = threading.Event()
+        self._wakeup = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log_limit = RateLimitedLog()
+
+    def start(self, upkeep: Sequence[Chore]) -> None:
+        """Starts the thread."""
+        self._upkeep = upkeep
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stops after the request in hand; False if that takes longer than ``timeout_s`` seconds."""
+        self._stop.set()
+        self._wakeup.set()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wakeup.set()
+
+    def stopped(self) -> bool:
+        """Whether to come to an end."""
+        return self._stop.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Waits, or less when stopped."""
+        self._stop.wait(seconds)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # Before the upkeep look: a request from here on cuts the sleep short.
+            self._wakeup.clear()
+            sleeps = [self._do(chore) for chore in self._upkeep]
+            sleep_s = min((each for each in sleeps if each is not None), default=_LONGEST_SLEEP_S)
+            if sleep_s > 0:
+                self._wakeup.wait(min(sleep_s, _LONGEST_SLEEP_S))
+
+    def _do(self, chore: Chore) -> float | None:
+        if self._stop.is_set():
+            return None
+        try:
+            return chore()
+        except LedgerClosedError:
+            self._stop.set()
+            return None
+        except Exception as error:  # noqa: BLE001  the thread outlives everything; what failed is tried again
+            if (more := self._log_limit.allow()) is not None:
+                _log.error("%s goes on in %.0f s after: %s%s", self._name, _AFTER_TROUBLE_S, error, more)
+            return _AFTER_TROUBLE_S

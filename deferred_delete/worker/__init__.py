@@ -1,0 +1,1 @@
+"""The thread that unlinks what the ledger lists: batches, schedule, throttle, retries."""

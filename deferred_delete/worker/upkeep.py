@@ -1,0 +1,82 @@
+"""What the worker does for the ledger besides draining it: record what could not be recorded, and copy the log back."""
+
+import logging
+import time
+from typing import Final
+
+from ..errors import DeferredDeleteError, LedgerError
+from ..ledger.ledger import Ledger
+from ..storage.file_storage import FileStorage
+from .backlog import Backlog
+from .counters import Counters
+
+_log = logging.getLogger(__name__)
+
+# What the ledger refused is offered again after this long, and a log that could not be copied to its end.
+_RETRY_S: Final = 1.0
+_ALWAYS: Final = float("inf")
+
+
+class Upkeep:
+    """For the worker's thread alone.
+
+    Args:
+        ledger: Where deletions are recorded.
+        storage: Where the files are.
+        backlog: Deletions that could not be recorded.
+        counters: Gets the last error.
+
+    Attributes:
+        rings_for_log: Whether an enqueue must wake the worker when the log has grown.
+    """
+
+    def __init__(self, ledger: Ledger, storage: FileStorage, backlog: Backlog, counters: Counters) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._backlog = backlog
+        self._counters = counters
+        self._backlog_after = self._checkpoint_after = 0.0
+        self.rings_for_log = True
+
+    def do(self) -> float:
+        """Does what is to be done; returns how long until there is more, in seconds. Raises LedgerError."""
+        return min(self._settle_backlog(), self._copy_log())
+
+    def last_try(self) -> None:
+        """Before the process ends: what cannot be recorded or done now is an orphan, and said to be."""
+        self._backlog.retry(self._record_or_unlink)
+        if self._backlog:
+            _log.error("%d deletions could be neither recorded nor done; they are orphans now", len(self._backlog))
+
+    def _settle_backlog(self) -> float:
+        if not self._backlog:
+            return _ALWAYS
+        wait_s = self._backlog_after - time.monotonic()
+        if wait_s <= 0:
+            self._backlog.retry(self._record_or_unlink)
+            wait_s = _RETRY_S
+            self._backlog_after = time.monotonic() + wait_s
+        return wait_s if self._backlog else _ALWAYS
+
+    def _record_or_unlink(self, attachment_uuid: str, content_type: int) -> bool:
+        try:
+            self._ledger.enqueue(attachment_uuid, content_type)
+        except LedgerError:
+            try:
+                self._storage.unlink(attachment_uuid)
+            except DeferredDeleteError as error:
+                self._counters.last_error = str(error)
+                return False
+        return True
+
+    def _copy_log(self) -> float:
+        self.rings_for_log = True  # before looking at the log: what is enqueued after the look must ring
+        wait_s = self._checkpoint_after - time.monotonic()
+        if self._ledger.checkpoint_due and wait_s <= 0:
+            wait_s = _RETRY_S
+            self._checkpoint_after = time.monotonic() + wait_s
+            self._ledger.checkpoint()
+        if not self._ledger.checkpoint_due:
+            return _ALWAYS
+        self.rings_for_log = False  # looked at again after wait_s anyway
+        return max(0.0, wait_s)

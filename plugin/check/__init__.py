@@ -1,0 +1,1 @@
+"""`python -m plugin check`: looks at a configuration before Orthanc does."""

@@ -1,0 +1,1 @@
+"""Lossless encoders, and the frames of one instance through them."""

@@ -1,0 +1,47 @@
+"""A tiny image in each compression: what a worker has to decode before it is trusted with instances."""
+
+from __future__ import annotations
+
+from .protocol import Family, FrameRequest
+
+PIXELS = bytes(range(16))
+
+REQUESTS = {
+    family: FrameRequest(
+        family=family,
+        rows=4,
+        columns=4,
+        samples=1,
+        bits_allocated=8,
+        signed=False,
+        transformed=False,
+        budget_ms=0,
+        stream_bytes=0,
+    )
+    for family in Family
+}
+"""Four by four pixels of eight bits."""
+
+STREAMS = {
+    Family.JPEG_LOSSLESS: bytes.fromhex(
+        "ffd8ffc3000b080004000401011100ffc4001c0000000603000000000000000000000000010405060708000203ffda00"
+        "08010100010000afe223d0447a088f4111ffd9"
+    ),
+    Family.JPEG_LS: bytes.fromhex("ffd8fff7000b080004000401011100ffda0008010100000000ada4d312a370ffd9"),
+    Family.JPEG_2000: bytes.fromhex(
+        "ff4fff510029000000000004000000040000000000000000000000040000000400000000000000000001070101ff5200"
+        "0c00000001000004040001ff5c00044040ff640025000143726561746564206279204f70656e4a504547207665727369"
+        "6f6e20322e352e34ff90000a0000000000200001ff93df8078120bd35f4b93207db9ec3bc215c037ffd9"
+    ),
+    Family.HTJ2K: bytes.fromhex(
+        "ff4fff510029400000000004000000040000000000000000000000040000000400000000000000000001070101ff5000"
+        "08000200000002ff52000c00020001000504044001ff5c00132048505050505050505050505050484848ff6400170001"
+        "4f70656e4a50482056657220302e32362e332eff90000a0000000000320001ff93c025f301077400000000c012401280"
+        "fe177300f000c77400c0248048fc01e300f60b5300ffd9"
+    ),
+    Family.RLE: bytes.fromhex(
+        "010000004000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+        "00000000000000000000000000000000030001020303040506070308090a0b030c0d0e0f"
+    ),
+}
+"""Made by the codecs of `transcoder.codecs.lossless`."""

@@ -1,0 +1,1 @@
+"""Lossy compression within a bound, and marking the file as derived."""

@@ -1,0 +1,1 @@
+"""Writing the new file around its encoded frames."""

@@ -1,0 +1,1 @@
+"""Which rule decides about an instance, and what a rule's values mean."""

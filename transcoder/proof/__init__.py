@@ -1,0 +1,1 @@
+"""Proof that nothing was lost, and proofs that end after the callback."""
