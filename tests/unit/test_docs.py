@@ -143,3 +143,25 @@ def test_the_table_of_transcodings_is_the_transcoder_s() -> None:
     targets = TARGETS_BY_KEYWORD | LOSSY_TARGETS_BY_KEYWORD
     rows = dict(re.findall(r"^\| `(\w+)` \| (1\.2\.840[\d.]+) \|", CONFIGURATION.read_text(), re.MULTILINE))
     assert rows == {keyword: str(target.value) for keyword, target in targets.items()}
+
+
+def test_every_file_that_contributing_names_is_there() -> None:
+    named = set(re.findall(r"`([\w./-]+/[\w.-]*)`", (BUNDLE / "CONTRIBUTING.md").read_text()))
+    assert len(named) >= 20
+    roots = (BUNDLE, BUNDLE / "tests", BUNDLE / "tests" / "unit")
+    made = ("env/", ".venv/", "var/")  # by make
+    missing = [
+        path for path in named if not path.startswith(made) and not any((root / path).exists() for root in roots)
+    ]
+    assert missing == []
+
+
+def test_every_folder_of_the_map_is_there() -> None:
+    chapter = (BUNDLE / "docs" / "design.md").read_text().partition("\n## The map\n")[2]
+    top, missing, found = "", [], 0
+    for indent, name in re.findall(r"^(  )?(\w+/) ", chapter.split("```")[1], re.MULTILINE):
+        top = top if indent else name
+        found += 1
+        missing += [] if (BUNDLE / (top + name if indent else name)).is_dir() else [top + name if indent else name]
+    assert found >= 25
+    assert missing == []
