@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0: measured, nothing stalls. 1: could not be measured, one line on standard error says why. 2: wrong arguments (argparse).
+        0: measured, nothing stalls. 1: could not be measured, one line on standard error says why. 2: wrong arguments
+            (argparse).
         3: measured, and something stalls.
     """
     parsed = _parser().parse_args(arguments)

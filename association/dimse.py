@@ -1,6 +1,7 @@
 """The bytes of the few DICOM messages that the probe exchanges: DICOM PS3.8 section 9.3 (PDUs) and PS3.7 section 9.3, annex E (commands).
 
-A library would hide what is measured here: which bytes go out in one write, and when our kernel acknowledges what came in.
+A library would hide what is measured here: which bytes go out in one write, and when our kernel acknowledges what came
+in.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
 _IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.1"
 MAX_PDU_BYTES = 16384
-# A peer that speaks something else often sends what looks like an enormous length; nothing that the probe expects comes near this.
+# A peer that speaks something else often sends what looks like an enormous length; nothing that the probe expects comes
+# near this.
 _LARGEST_ANSWER_BYTES = 1 << 20
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)

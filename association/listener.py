@@ -1,9 +1,10 @@
 """How the watcher hears of a new association at once, without looking at descriptors all the time.
 
-epoll on the listening socket alone does not do: even edge-triggered, epoll_wait asks the socket again before it reports, and by then the
-DICOM server has mostly accepted the connection, so that nothing is reported (measured: on two processors nearly always). A listening socket
-has no other condition to report. What the kernel does send for each connection, whoever accepts it, is SIGIO to the owner of a descriptor
-with O_ASYNC (man fcntl(2), "Managing signals"): here to the watcher's thread alone, which blocks the signal and reads it as a descriptor.
+epoll on the listening socket alone does not do: even edge-triggered, epoll_wait asks the socket again before it
+reports, and by then the DICOM server has mostly accepted the connection, so that nothing is reported (measured: on two
+processors nearly always). A listening socket has no other condition to report. What the kernel does send for each
+connection, whoever accepts it, is SIGIO to the owner of a descriptor with O_ASYNC (man fcntl(2), "Managing signals"):
+here to the watcher's thread alone, which blocks the signal and reads it as a descriptor.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _SIGINFO_BYTES = 128
 class ConnectionAlarm:
     """A descriptor that becomes readable when a connection reaches one of the listening sockets.
 
-    Made and used by one thread only, the one that is to be told. SIGIO rather than a real-time signal: it is a single bit, so it cannot
-    overflow, and what was missed is found by looking at the descriptors anyway.
+    Made and used by one thread only, the one that is to be told. SIGIO rather than a real-time signal: it is a single
+    bit, so it cannot overflow, and what was missed is found by looking at the descriptors anyway.
 
     Raises:
         OSError: no signalfd.

@@ -1,9 +1,10 @@
 """TCP_NODELAY for DCMTK, by the environment variable that it reads for each connection.
 
-DCMTK (dcmnet, dultrans.cc and dulfsm.cc; the same in 3.6.7 and 3.6.9) calls getenv("TCP_NODELAY") for each association it accepts and for
-each one it requests, and reads the value with sscanf("%d"): a number other than 0 switches Nagle's algorithm (RFC 896) off, 0 leaves it on,
-and what is no number is complained about once per association and ignored. So the variable serves the SCP and the SCU side alike, and it
-must be in the environment before the DICOM server starts, which is where a plugin is loaded.
+DCMTK (dcmnet, dultrans.cc and dulfsm.cc; the same in 3.6.7 and 3.6.9) calls getenv("TCP_NODELAY") for each association
+it accepts and for each one it requests, and reads the value with sscanf("%d"): a number other than 0 switches Nagle's
+algorithm (RFC 896) off, 0 leaves it on, and what is no number is complained about once per association and ignored. So
+the variable serves the SCP and the SCU side alike, and it must be in the environment before the DICOM server starts,
+which is where a plugin is loaded.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def parse(value: str) -> int | None:
 def apply(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> str:
     """Makes DCMTK send small segments at once; an operator's own value stays as it is.
 
-    Must run before the DICOM server starts, and in the process that runs it: os.environ calls putenv, which is what getenv reads.
+    Must run before the DICOM server starts, and in the process that runs it: os.environ calls putenv, which is what
+    getenv reads.
 
     Args:
         settings: the section; does nothing where it or NoDelay is off.

@@ -7,15 +7,16 @@ from typing import NamedTuple
 from .tcp_info import TcpInfo
 
 _MS = 1_000_000
-# A file in Orthanc and the bytes of its C-STORE request differ: on the wire there is the command and 12 bytes a PDU (16 KB by default,
-# 4 KB at least with DCMTK: 0.3 %; TLS adds 0.2 %), in the file the preamble and the file meta information; Orthanc writes sequences with
-# lengths of its own. Wide is safe here: two associations that both fit mean no answer, never the wrong one.
+# A file in Orthanc and the bytes of its C-STORE request differ: on the wire there is the command and 12 bytes a PDU (16
+# KB by default, 4 KB at least with DCMTK: 0.3 %; TLS adds 0.2 %), in the file the preamble and the file meta
+# information; Orthanc writes sequences with lengths of its own. Wide is safe here: two associations that both fit mean
+# no answer, never the wrong one.
 _FIXED_SLACK_BYTES = 4096
 _RELATIVE_SLACK = 50
-# Waking costs tens of microseconds, looking three. The rest of a data set needs nothing from us, so a peer whose last message was large is
-# left alone after the first bytes of the next for half the time that the last one took with its answer (a millisecond at least), and a
-# message that goes on for longer is looked at ever more rarely. MaxPauseMs bounds both.
-# Small instances may be stored and answered within that time, so they are never slept over.
+# Waking costs tens of microseconds, looking three. The rest of a data set needs nothing from us, so a peer whose last
+# message was large is left alone after the first bytes of the next for half the time that the last one took with its
+# answer (a millisecond at least), and a message that goes on for longer is looked at ever more rarely. MaxPauseMs
+# bounds both. Small instances may be stored and answered within that time, so they are never slept over.
 FIRST_PAUSE_NS = 1 * _MS
 _LARGE_BYTES = 64 * 1024
 
@@ -37,8 +38,8 @@ class ReceiveTimes(NamedTuple):
 class Observation:
     """What one association's peer is sending: pure bookkeeping on counters, no system calls.
 
-    A message is everything that arrives between two answers of ours: in DIMSE a C-STORE request and its data set. The kernel counts bytes,
-    not messages; the count of segments sent tells that an answer lies between two looks.
+    A message is everything that arrives between two answers of ours: in DIMSE a C-STORE request and its data set. The
+    kernel counts bytes, not messages; the count of segments sent tells that an answer lies between two looks.
 
     Args:
         now_ns: of the first look, on the clock of all later ones.
@@ -87,7 +88,8 @@ class Observation:
             self.pause_ns = (now_ns - self._begin_ns) // 2
 
     def _answer(self, now_ns: int, info: TcpInfo) -> None:
-        # What was there at the last look belongs to the message that has been answered, whatever came later to the next one.
+        # What was there at the last look belongs to the message that has been answered, whatever came later to the next
+        # one.
         self._segments_sent = info.data_segments_sent
         self._last_bytes = self._received_bytes - self._answered_bytes
         self._answered_bytes = self._received_bytes
@@ -114,7 +116,8 @@ class Observation:
             None where the watcher did not see it begin (the message was shorter than one pause).
         """
         begin_ns, self._base_bytes = self._begin_ns, info.bytes_received
-        # Bytes that the watcher has not looked at yet came within its pause: after its last look, and no later than the kernel says.
+        # Bytes that the watcher has not looked at yet came within its pause: after its last look, and no later than the
+        # kernel says.
         end_ns = self._end_ns
         if info.bytes_received != self._received_bytes:
             end_ns = max(end_ns, now_ns - info.last_data_received_ms * _MS)

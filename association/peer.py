@@ -28,7 +28,8 @@ class Peer:
         host: name or address, IPv4 or IPv6.
         port: TCP port.
         timeout_s: for connecting, and for each answer.
-        no_delay: TCP_NODELAY on our side; without it, and with two writes a PDU, we send as an unmodified DCMTK tool does.
+        no_delay: TCP_NODELAY on our side; without it, and with two writes a PDU, we send as an unmodified DCMTK tool
+            does.
         quick_ack: acknowledge what arrives at once; without it our kernel delays, as it does for everyone by default.
         quick_ack has no effect where the system has no TCP_QUICKACK.
     """

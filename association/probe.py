@@ -15,11 +15,12 @@ from .part10 import Instance
 from .peer import Peer
 
 MAX_COUNT = 1000
-# A kernel acknowledges the first dozen or so segments of a connection at once whatever happens (quick-ack credit), so fewer than twenty
-# stores may not show a stall that is there.
+# A kernel acknowledges the first dozen or so segments of a connection at once whatever happens (quick-ack credit), so
+# fewer than twenty stores may not show a stall that is there.
 MAX_STORE_COUNT = 100
 CALLING_AE_TITLE = "ASSOC-PROBE"
-# Linux delays an acknowledgement by 40 ms, Windows and BSD by up to 200: half the shortest tells a stall from a slow peer.
+# Linux delays an acknowledgement by 40 ms, Windows and BSD by up to 200: half the shortest tells a stall from a slow
+# peer.
 STALL_MS = 20.0
 
 
@@ -123,7 +124,8 @@ def judge(
     if nagle and no_delay:
         base_ms = statistics.median(no_delay)
         store_nagle, store_no_delay = _measurement(nagle, base_ms), _measurement(no_delay, base_ms)
-        # Not the median: of large data sets only some stall, as it takes a last segment that is small and a peer that delays just then.
+        # Not the median: of large data sets only some stall, as it takes a last segment that is small and a peer that
+        # delays just then.
         data_set_end_stalls = store_nagle.stalled - store_no_delay.stalled >= max(2, len(nagle) // 10)
         findings.append(_store_finding(store_nagle, store_no_delay, stalls=data_set_end_stalls))
     return Report(

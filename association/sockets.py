@@ -1,12 +1,13 @@
 """Sockets of this process by descriptor number: which belong to the DICOM server, what the kernel counts of them, TCP_QUICKACK.
 
-The numbers belong to DCMTK. We never own them: no socket object (its destructor would close DCMTK's connection), no dup (it would keep the
-connection open after DCMTK's close, and the peer would wait for an end that does not come). A system call by number borrows the connection
-for its own duration, microseconds, and a number that has been closed or reused since is harmless: on no socket the call fails (EBADF,
-ENOTSOCK, EOPNOTSUPP), on another TCP connection TCP_QUICKACK means a few acknowledgements more and changes no data.
+The numbers belong to DCMTK. We never own them: no socket object (its destructor would close DCMTK's connection), no dup
+(it would keep the connection open after DCMTK's close, and the peer would wait for an end that does not come). A system
+call by number borrows the connection for its own duration, microseconds, and a number that has been closed or reused
+since is harmless: on no socket the call fails (EBADF, ENOTSOCK, EOPNOTSUPP), on another TCP connection TCP_QUICKACK
+means a few acknowledgements more and changes no data.
 
-The calls go through ctypes.PyDLL, which keeps the GIL: none of them blocks, and letting the GIL go for a microsecond could mean waiting
-five milliseconds (sys.getswitchinterval) to get it back from a callback that is busy.
+The calls go through ctypes.PyDLL, which keeps the GIL: none of them blocks, and letting the GIL go for a microsecond
+could mean waiting five milliseconds (sys.getswitchinterval) to get it back from a callback that is busy.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class RawSockets:
     """
 
     def __init__(self) -> None:
-        # The attributes of an object from PyDLL(None) are made anew for each library object, so argtypes are ours alone.
+        # The attributes of an object from PyDLL(None) are made anew for each library object, so argtypes are ours
+        # alone.
         libc = ctypes.PyDLL(None)
         number, pointer = ctypes.c_int, ctypes.c_void_p
         self._getsockopt, self._setsockopt = libc.getsockopt, libc.setsockopt

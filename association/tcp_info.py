@@ -9,8 +9,8 @@ ESTABLISHED = 1
 CLOSE_WAIT = 8
 LISTEN = 10
 
-# The structure only ever grew at its end, so offsets hold for every kernel that has the field: bytes_received since 4.1 (offset 128),
-# data_segs_out since 4.6 (offset 156).
+# The structure only ever grew at its end, so offsets hold for every kernel that has the field: bytes_received since 4.1
+# (offset 128), data_segs_out since 4.6 (offset 156).
 SIZE = 160
 _STATE = struct.Struct("=B")
 _FIELDS = struct.Struct("=24xI16xI4xI72xQ20xI")

@@ -44,7 +44,8 @@ class Tuner:
     Args:
         settings: the section DicomAssociations.
         dicom_port: Orthanc's DicomPort.
-        modality_ports: TCP ports of the modalities that Orthanc sends to; empty: outgoing associations are not looked for.
+        modality_ports: TCP ports of the modalities that Orthanc sends to; empty: outgoing associations are not looked
+            for.
     """
 
     def __init__(self, settings: Settings, dicom_port: int, modality_ports: Collection[int] = ()) -> None:
@@ -130,14 +131,16 @@ class Tuner:
     def receive_times(self, size_bytes: int, now_ns: int) -> ReceiveTimes | None:
         """When the data set that has just been handed to a callback was waited for and received.
 
-        Call it from the callback itself: until it returns, DCMTK reads nothing more of that association and its peer sends nothing.
+        Call it from the callback itself: until it returns, DCMTK reads nothing more of that association and its peer
+        sends nothing.
 
         Args:
             size_bytes: of the DICOM file as it came, before anyone transcoded it.
             now_ns: time.monotonic_ns().
 
         Returns:
-            None where no association, or more than one, can have sent that many bytes since its last response; never a guess.
+            None where no association, or more than one, can have sent that many bytes since its last response; never a
+            guess.
         """
         watcher = self._watcher
         if watcher is None:

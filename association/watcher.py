@@ -1,16 +1,18 @@
 """The watcher's loop: sleeps in epoll until bytes arrive on an association, then sees to it that they are acknowledged at once.
 
-How many calls does a data set need? In the kernel's terms (net/ipv4/tcp_output.c, tcp_input.c, tcp.c): sending a response shortly after
-receiving puts the connection into "pingpong" mode (tcp_event_data_sent), in which acknowledgements wait up to 40 ms for data to ride on.
-TCP_QUICKACK ends that mode and sends what waits; it lasts until the next response. Out of pingpong mode, tcp_cleanup_rbuf acknowledges as
-soon as DCMTK has read everything and a small segment was among it. So one call per response is enough, at any time between the response
-and the end of the next data set; the first bytes of the next request are what wakes us.
+How many calls does a data set need? In the kernel's terms (net/ipv4/tcp_output.c, tcp_input.c, tcp.c): sending a
+response shortly after receiving puts the connection into "pingpong" mode (tcp_event_data_sent), in which
+acknowledgements wait up to 40 ms for data to ride on. TCP_QUICKACK ends that mode and sends what waits; it lasts until
+the next response. Out of pingpong mode, tcp_cleanup_rbuf acknowledges as soon as DCMTK has read everything and a small
+segment was among it. So one call per response is enough, at any time between the response and the end of the next data
+set; the first bytes of the next request are what wakes us.
 
-Why EPOLLOUT among the events: an edge-triggered epoll_wait asks the socket again before it reports, and when DCMTK has read the bytes
-already there is nothing to report; the wake-up is lost, and the 40 ms are back (measured: most of them). A connection can nearly always be
-written to, so with EPOLLOUT in the mask each arrival is reported, whoever was faster.
+Why EPOLLOUT among the events: an edge-triggered epoll_wait asks the socket again before it reports, and when DCMTK has
+read the bytes already there is nothing to report; the wake-up is lost, and the 40 ms are back (measured: most of them).
+A connection can nearly always be written to, so with EPOLLOUT in the mask each arrival is reported, whoever was faster.
 
-A descriptor that DCMTK closes leaves the epoll set by itself, as the set refers to the connection without keeping it open (man epoll(7)).
+A descriptor that DCMTK closes leaves the epoll set by itself, as the set refers to the connection without keeping it
+open (man epoll(7)).
 """
 
 from __future__ import annotations
@@ -210,7 +212,8 @@ class Watcher:
 
     def _register(self, found: Found) -> None:
         # FileExistsError: the number is in the set already, and as closed descriptors leave it, by the same connection.
-        # Other OSErrors: closed since the scan. Being writable it is reported at once, which is its first acknowledgement.
+        # Other OSErrors: closed since the scan. Being writable it is reported at once, which is its first
+        # acknowledgement.
         with contextlib.suppress(OSError):
             self._epoll.register(found.fd, _ARRIVALS)
         self.counters.associations_seen += 1

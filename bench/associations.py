@@ -1,7 +1,8 @@
 """C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench associations`, or `make bench-associations`.
 
-Every cell is a fresh Orthanc on an empty storage folder, and native and tuned take turns, so that what else the machine does falls on both.
-Senders are as their authors ship them: no variable is set for them, except in the table that says so.
+Every cell is a fresh Orthanc on an empty storage folder, and native and tuned take turns, so that what else the machine
+does falls on both. Senders are as their authors ship them: no variable is set for them, except in the table that says
+so.
 """
 
 from __future__ import annotations

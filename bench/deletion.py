@@ -1,7 +1,7 @@
 """Deletion, and what it costs ingest: `python -m bench deletion`, or `make bench-deletion` (about 10 minutes; --quick: under one).
 
-Steps, each by itself with --steps: `delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and memory), `p99` (ingest while a large drain
-runs), `ingest` (the storage area against native Orthanc).
+Steps, each by itself with --steps: `delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and
+memory), `p99` (ingest while a large drain runs), `ingest` (the storage area against native Orthanc).
 """
 
 from __future__ import annotations

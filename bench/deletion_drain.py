@@ -1,7 +1,8 @@
 """How fast the worker drains at which depth, and in how much memory: a process of its own for each depth, on a RAM disk.
 
-`python -m bench deletion_drain FOLDER DEPTH SAMPLE` prints one JSON object. The rows that are due first point to files that exist; beyond SAMPLE of
-them the rest points to files that are gone, which is a completed deletion too, and a cheaper one: both rates are told.
+`python -m bench deletion_drain FOLDER DEPTH SAMPLE` prints one JSON object. The rows that are due first point to files
+that exist; beyond SAMPLE of them the rest points to files that are gone, which is a completed deletion too, and a
+cheaper one: both rates are told.
 """
 
 from __future__ import annotations

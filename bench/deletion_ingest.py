@@ -1,8 +1,8 @@
 """What the storage area costs ingest: several Orthancs beside one another on one archive, taking turns.
 
-Each variant is one running Orthanc with an index of its own; all share one storage folder whose 65,536 folders are there already, as in any
-archive that has taken in some hundred thousand files. (In an empty one both sides mostly measure mkdir.) Turn by turn each stores the study, and
-deletes it again while nothing is measured.
+Each variant is one running Orthanc with an index of its own; all share one storage folder whose 65,536 folders are
+there already, as in any archive that has taken in some hundred thousand files. (In an empty one both sides mostly
+measure mkdir.) Turn by turn each stores the study, and deletes it again while nothing is measured.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How long DELETE of a study takes: native Orthanc, the bundle and, where it is installed, the C++ DelayedDeletion plugin; on this machine's disk and on a slow one.
 
-The slow disk is an ext4 file system in a file, mounted with `sync` before the DELETE, so that each unlink and each rmdir waits for the disk below; how
-slow that is, is measured and told. Index and ledger stay on the machine's disk, as where only the attachments are on a network disk.
+The slow disk is an ext4 file system in a file, mounted with `sync` before the DELETE, so that each unlink and each
+rmdir waits for the disk below; how slow that is, is measured and told. Index and ledger stay on the machine's disk, as
+where only the attachments are on a network disk.
 """
 
 from __future__ import annotations

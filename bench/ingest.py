@@ -1,8 +1,8 @@
 """Ingest and deletion of one study, native Orthanc beside the bundle: `python -m bench ingest`, or `make bench`.
 
-Every cell is a fresh Orthanc on an empty storage folder: the study goes in by one way of sending, is deleted by one DELETE, and the server is
-gone. The rows of a column take turns, so that what else the machine does falls on all of them. Ctrl-C keeps what was measured; the same
-command goes on there.
+Every cell is a fresh Orthanc on an empty storage folder: the study goes in by one way of sending, is deleted by one
+DELETE, and the server is gone. The rows of a column take turns, so that what else the machine does falls on all of
+them. Ctrl-C keeps what was measured; the same command goes on there.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def run(
             try:
                 results.add(measure(cell, tables[cell.table], study, places[tables[cell.table].disk]))
             except (OrthancError, urllib3.exceptions.HTTPError, OSError, LookupError, ValueError) as error:
-                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and then.
+                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and
+                # then.
                 results.add(Sample(cell=cell, error=" ".join(str(error).split()) or type(error).__name__))
             progress.advance(task)
         return

@@ -1,7 +1,7 @@
 """Resident memory after many large uploads at once: `python -m bench memory`, or `make bench-memory`.
 
-Fifty clients each send one instance of 50 MB over HTTP at the same time; what malloc's arenas then keep is what MallocArenaMax and
-malloc_trim are about. Native Orthanc cannot be trimmed from outside, so it has no such column.
+Fifty clients each send one instance of 50 MB over HTTP at the same time; what malloc's arenas then keep is what
+MallocArenaMax and malloc_trim are about. Native Orthanc cannot be trimmed from outside, so it has no such column.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Draws docs/images/c-store-stalls.svg from a real capture: `python -m bench timeline` (root, and Debian's tcpdump).
 
-Some consecutive instances of one association over loopback, by an unmodified storescu, three times: native Orthanc, NoDelay alone, and NoDelay with
-QuickAck.
+Some consecutive instances of one association over loopback, by an unmodified storescu, three times: native Orthanc,
+NoDelay alone, and NoDelay with QuickAck.
 """
 
 from __future__ import annotations

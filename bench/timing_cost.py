@@ -1,7 +1,7 @@
 """What stage timing costs: `python -m bench timing_cost`.
 
-Two figures: the recorder alone, in microseconds an instance, with all that an image over C-STORE tells it; and ingest over HTTP into a real
-Orthanc with the section on, as a ratio to the same Orthanc with it off, in interleaved rounds.
+Two figures: the recorder alone, in microseconds an instance, with all that an image over C-STORE tells it; and ingest
+over HTTP into a real Orthanc with the section on, as a ratio to the same Orthanc with it off, in interleaved rounds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Transcoding on ingest against Orthanc's own: `python -m bench transcoding`, or `make bench-transcoding`.
 
-Every cell is a fresh Orthanc on an empty storage folder that one study is sent to. Variants take turns within a round, so that what else
-the machine does falls on all. C-STORE is measured with DicomAssociations on for native Orthanc too: stalls of 40 ms would
-otherwise hide what transcoding takes.
+Every cell is a fresh Orthanc on an empty storage folder that one study is sent to. Variants take turns within a round,
+so that what else the machine does falls on all. C-STORE is measured with DicomAssociations on for native Orthanc too:
+stalls of 40 ms would otherwise hide what transcoding takes.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Sample:
 def sections(variant: str, sender: str) -> tuple[bool, dict[str, Any]]:
     """Whether a cell loads the bundle, and what it adds to the configuration.
 
-    Ours are named by their target: `.70` has IngestTranscoder and DeferredDelete, whose storage area lets verification go on beside the
-    write; `.70 alone` has IngestTranscoder and Orthanc's own storage area.
+    Ours are named by their target: `.70` has IngestTranscoder and DeferredDelete, whose storage area lets verification
+    go on beside the write; `.70 alone` has IngestTranscoder and Orthanc's own storage area.
     """
     watch = WATCH if sender == "storescu" else {}
     if variant == UNTOUCHED:
@@ -78,7 +78,8 @@ def configuration(variant: str, sender: str, place: Path) -> dict[str, Any]:
     bundle, added = sections(variant, sender)
     document = base_configuration(place, bundle=bundle) | added
     if variant == NATIVE_GDCM:
-        # Orthanc asks a plugin that transcodes before its own DCMTK. Throttling is the number of threads in GDCM; 4 is Debian's.
+        # Orthanc asks a plugin that transcodes before its own DCMTK. Throttling is the number of threads in GDCM; 4 is
+        # Debian's.
         document["Plugins"] = [*document.get("Plugins", []), str(GDCM_PLUGIN)]
         document["Gdcm"] = {"Enable": True, "RestrictTransferSyntaxes": [JPEG_LOSSLESS], "Throttling": 4}
     return document
@@ -248,7 +249,8 @@ def main() -> int:
             try:
                 samples.append(measure(cell, sent[cell.study][1], arguments.folder))
             except (OrthancError, urllib3.exceptions.HTTPError) as error:
-                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and then.
+                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and
+                # then.
                 failures.append(f"{cell.name}: {error}")
             progress.advance(task)
             report = written(samples, failures, sent, arguments)

@@ -21,7 +21,8 @@ _ROOT = phantom.ROOT
 def real_ct(folder: Path, archive: Path = CRANIUM) -> list[Path]:
     """Writes a real head CT (108 slices of 256 x 256) three times, as series of one study, and returns the paths.
 
-    The volume is in Hounsfield units, int16, from -1024; slices hold it as CT scanners do, in 12 unsigned bits with an intercept.
+    The volume is in Hounsfield units, int16, from -1024; slices hold it as CT scanners do, in 12 unsigned bits with an
+    intercept.
 
     Raises:
         OSError, ValueError: the archive is missing, or is not what it was.

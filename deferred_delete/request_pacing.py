@@ -14,8 +14,9 @@ _LONGEST_S: Final = 0.25
 class RequestPacing:
     """The pause that ingest needs, from the latency of our own requests.
 
-    Orthanc's index serves one at a time: when others want it, our requests take longer than usual. We rest as long as a request
-    takes, so that at the most half of the time is ours, times how much longer than usual it takes, up to a quarter of a second.
+    Orthanc's index serves one at a time: when others want it, our requests take longer than usual. We rest as long as a
+    request takes, so that at the most half of the time is ours, times how much longer than usual it takes, up to a
+    quarter of a second.
     """
 
     def __init__(self) -> None:

@@ -95,8 +95,8 @@ class DeferredDelete:
         """Takes over what the C++ plugin left, before the worker starts; does nothing the second time.
 
         Args:
-            configured: The Path of the C++ plugin's section, if it has one; otherwise its databases are looked for in the
-                storage folder.
+            configured: The Path of the C++ plugin's section, if it has one; otherwise its databases are looked for in
+                the storage folder.
 
         Raises:
             TakeoverError: A database is damaged or in use; those before it are taken over.

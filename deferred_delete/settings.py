@@ -81,7 +81,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
         """Checks what no single field can say.
 
         Raises:
-            ValueError: RetryMin is above RetryMax, or the Schedule is none (msgspec turns it into a ValidationError that names the section).
+            ValueError: RetryMin is above RetryMax, or the Schedule is none (msgspec turns it into a ValidationError
+                that names the section).
         """
         hours_of(self.schedule)
         if self.retry_min > self.retry_max:
@@ -108,8 +109,8 @@ class DelayedDeletionSettings(msgspec.Struct, rename="pascal", forbid_unknown_fi
     def as_settings(self) -> Settings:
         """The same wishes in our terms.
 
-        The C++ plugin knows no grace period: it starts at once. Its database and our ledger are two files with two formats, so
-        a Path given for the first puts the second beside it.
+        The C++ plugin knows no grace period: it starts at once. Its database and our ledger are two files with two
+        formats, so a Path given for the first puts the second beside it.
         """
         return Settings(
             enable=self.enable,

@@ -35,8 +35,8 @@ class DeferredStorageArea:
 
     Attributes:
         ingest: Told of each store: the worker's reason to step back.
-        write_header: Takes a header copy's UUID and content, and need not be done when it returns; None: it is written and synced like
-            everything else. See headers.py.
+        write_header: Takes a header copy's UUID and content, and need not be done when it returns; None: it is written
+            and synced like everything else. See headers.py.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class DeferredStorageArea:
     def remove(self, attachment_uuid: str, content_type: int) -> None:
         """Records that an attachment's file may go. Never raises: Orthanc would only log it, and the file be forgotten.
 
-        Orthanc holds its index lock here. If the ledger can not record, the file is unlinked at once, as Orthanc without us would
-        have done; if that fails too, it is kept in memory for the worker.
+        Orthanc holds its index lock here. If the ledger can not record, the file is unlinked at once, as Orthanc
+        without us would have done; if that fails too, it is kept in memory for the worker.
         """
         try:
             if not self._breaker.open:

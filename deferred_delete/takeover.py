@@ -1,8 +1,8 @@
 """Takes over what the C++ DelayedDeletion plugin had still to delete.
 
-Its database is one table, ``Pending(uuid TEXT, type INTEGER)``. None of its rows is changed: once all are in our ledger, and the
-ledger is on disk, the file is renamed. A crash anywhere before that only makes us start over, which changes nothing: rows
-recorded twice are one row, and files deleted meanwhile are completed deletions.
+Its database is one table, ``Pending(uuid TEXT, type INTEGER)``. None of its rows is changed: once all are in our
+ledger, and the ledger is on disk, the file is renamed. A crash anywhere before that only makes us start over, which
+changes nothing: rows recorded twice are one row, and files deleted meanwhile are completed deletions.
 """
 
 import contextlib

@@ -97,7 +97,8 @@ class Guard:
         elif not received.deflated:
             self._walk(dicom, received.starts, received.encoding, found)
             if received.starts and received.meta_end < received.starts[0]:
-                # Up to where the group length says, DCMTK reads elements of any group, as file meta information: with VRs.
+                # Up to where the group length says, DCMTK reads elements of any group, as file meta information: with
+                # VRs.
                 self._walk(dicom[: received.starts[0]], (received.meta_end,), EXPLICIT, found)
         else:
             for start in received.starts:
@@ -128,7 +129,8 @@ class Guard:
             ends_well |= walk.whole
             if found.reason or walk.whole or items(content) <= deepest:
                 continue
-            # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one ends soon.
+            # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one
+            # ends soon.
             found.suspected = True
             others = (Walk(content, deepest, most).from_(start, other) for other in ENCODINGS if other != encoding)
             found.reason = Reason.TOO_DEEP if Reason.TOO_DEEP in others else None

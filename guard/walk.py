@@ -1,13 +1,14 @@
 """A walk over a data set as DCMTK would parse it, without recursion and without holding anything but where it is.
 
-It looks for two things that the parser does not survive: sequences too deep within one another, since it recurses into them, and a
-value that claims to be far longer than the file, since it reserves what is claimed before it looks whether it is there.
+It looks for two things that the parser does not survive: sequences too deep within one another, since it recurses into
+them, and a value that claims to be far longer than the file, since it reserves what is claimed before it looks whether
+it is there.
 
 It is not the reader of `dicom.elements`, which refuses what the standard does not know: DCMTK reads on, and so does
 this.
 
-Where an element can be read in several ways, the way that leads deeper is taken. The walk stops where DCMTK would give up: what lies
-beyond is never parsed.
+Where an element can be read in several ways, the way that leads deeper is taken. The walk stops where DCMTK would give
+up: what lies beyond is never parsed.
 """
 
 from __future__ import annotations

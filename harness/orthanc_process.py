@@ -26,7 +26,8 @@ STOP_DEADLINE_S = 60.0
 _MOST_KEPT_PORTS = 64
 _kept_ports: deque[socket.socket] = deque()
 
-# Colour codes and progress of the log are of no use to who reads an error: only lines of level E, or a traceback's last line.
+# Colour codes and progress of the log are of no use to who reads an error: only lines of level E, or a traceback's last
+# line.
 _ERROR_LINE = re.compile(r"^E\d{4} ")
 
 
@@ -62,7 +63,8 @@ def port_is_free(port: int) -> bool:
 def free_port() -> int:
     """A TCP port that is free, and that the kernel gives to nobody else who asks for any port, until many more were asked for here.
 
-    Its socket stays bound. Both Orthanc's servers can bind the port all the same: they set SO_REUSEADDR, and this socket does not listen.
+    Its socket stays bound. Both Orthanc's servers can bind the port all the same: they set SO_REUSEADDR, and this
+    socket does not listen.
     """
     kept = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,8 +111,8 @@ class OrthancProcess:
         configuration: written to `folder`/orthanc.json as it is.
         arguments: further command-line arguments, such as `--verbose`.
         environment: added to this process's environment.
-        graceful: leaving a `with` block stops the server as an init system would, which takes Orthanc three to four seconds;
-            False kills it instead.
+        graceful: leaving a `with` block stops the server as an init system would, which takes Orthanc three to four
+            seconds; False kills it instead.
     """
 
     def __init__(

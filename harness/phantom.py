@@ -1,7 +1,7 @@
 """A seeded CT phantom: a study whose files compress about as well as a real CT, so that benchmarks can be repeated.
 
-It is synthetic and says so in its own header. The size is that of the study in Orthanc's published ingest benchmark: 373 slices of
-512 x 512 samples, 16 bits each, 196 MB (187 MiB).
+It is synthetic and says so in its own header. The size is that of the study in Orthanc's published ingest benchmark:
+373 slices of 512 x 512 samples, 16 bits each, 196 MB (187 MiB).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ logger = logging.getLogger(__name__)
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
-# What glibc arrives at by itself once a block of 32 MB has been freed (DEFAULT_MMAP_THRESHOLD_MAX of 64-bit systems, and twice that).
+# What glibc arrives at by itself once a block of 32 MB has been freed (DEFAULT_MMAP_THRESHOLD_MAX of 64-bit systems,
+# and twice that).
 MMAP_THRESHOLD_BYTES = 32 << 20
 TRIM_THRESHOLD_BYTES = 64 << 20
 
@@ -22,12 +23,13 @@ _OPERATORS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLE
 def keep_freed_memory() -> bool:
     """Lets malloc keep what was freed for the next instance.
 
-    An instance is half a megabyte in several copies (Orthanc's, Python's, samples, code streams). With glibc's thresholds as they begin, nearly
-    each of them is taken from the kernel and given back: 1,900 page faults a slice of 512 x 512, and 5 ms of the 15 ms of CPU it took. With these,
-    110 faults.
+    An instance is half a megabyte in several copies (Orthanc's, Python's, samples, code streams). With glibc's
+    thresholds as they begin, nearly each of them is taken from the kernel and given back: 1,900 page faults a slice of
+    512 x 512, and 5 ms of the 15 ms of CPU it took. With these, 110 faults.
 
     Returns:
-        False where nothing was changed: another C library than glibc, or an operator who has set thresholds in the environment.
+        False where nothing was changed: another C library than glibc, or an operator who has set thresholds in the
+            environment.
     """
     if any(name in os.environ for name in _OPERATORS):
         logger.info("memory: malloc's thresholds are left as the environment sets them")

@@ -1,7 +1,8 @@
 """What Orthanc calls: bytes in, a core's answer out. No policy here.
 
-Nothing in this module calls `orthanc.RestApi*` (without AllowThreads it keeps the GIL and deadlocks against a storage callback), and nothing
-but a refused `create` or `read` raises, because a raise out of a callback keeps its frames, and with them the instance, for ever.
+Nothing in this module calls `orthanc.RestApi*` (without AllowThreads it keeps the GIL and deadlocks against a storage
+callback), and nothing but a refused `create` or `read` raises, because a raise out of a callback keeps its frames, and
+with them the instance, for ever.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class IngestCallbacks:
         self._clock_ns = clock_ns
         self._log_each = log_each
         origins = sdk.InstanceOrigin
-        # Integers: the enumerations of the SDK arrive as such in callbacks. First what transcoding rules call an origin, then what
-        # stage timing calls its protocol.
+        # Integers: the enumerations of the SDK arrive as such in callbacks. First what transcoding rules call an
+        # origin, then what stage timing calls its protocol.
         self._origins = {
             int(origins.DICOM_PROTOCOL): ("cstore", "cstore"),
             int(origins.REST_API): ("http", "http"),
@@ -94,7 +95,8 @@ class IngestCallbacks:
             if self._guard is not None:
                 refusal = self._guard.refusal(dicom, source)
             if refusal:
-                # Orthanc parses what is kept, and what is discarded too: it is handed something harmless that it answers with HTTP 400.
+                # Orthanc parses what is kept, and what is discarded too: it is handed something harmless that it
+                # answers with HTTP 400.
                 reason = "refused"
                 answer = (self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii"))  # type: ignore[assignment]
             elif self._transcoder is not None:
@@ -223,9 +225,9 @@ class StorageCallbacks:
     def _unproven(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
         """One line if what was just written is not what was received, else empty.
 
-        After the write and not before it, so that the proof and the disk take their time together. Until `create` returns, the core
-        has no row for the attachment, so that nobody can ask for it; and if we die here it is a file without a row, like any
-        other that a crash leaves behind.
+        After the write and not before it, so that the proof and the disk take their time together. Until `create`
+        returns, the core has no row for the attachment, so that nobody can ask for it; and if we die here it is a file
+        without a row, like any other that a crash leaves behind.
         """
         if self._proofs is None or content_type != _DICOM:
             return ""

@@ -134,7 +134,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 def modality_ports(modalities: Any) -> set[int]:
     """TCP ports of modalities, as DicomModalities or GET /modalities?expand names them.
 
-    Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text. What is neither is left out.
+    Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text. What is neither
+    is left out.
     """
     found = set()
     for entry in modalities.values() if isinstance(modalities, dict) else ():
@@ -154,8 +155,8 @@ def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
     """The folder that relative paths of the configuration belong to, as the core resolves them.
 
     Args:
-        configuration_path: the SDK's GetConfigurationPath. For a folder, as Debian's service gives one, it names the folder's
-            *parent* (or the folder, if it was given with a slash at its end), so that it tells nothing.
+        configuration_path: the SDK's GetConfigurationPath. For a folder, as Debian's service gives one, it names the
+            folder's *parent* (or the folder, if it was given with a slash at its end), so that it tells nothing.
         arguments: Orthanc's command line without the program's name.
     """
     path = Path(configuration_path).absolute()

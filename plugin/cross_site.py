@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 def refusal(headers: Mapping[str, str]) -> str:
     """Why a request that changes something must not be served.
 
-    A browser says where a request comes from: in Sec-Fetch-Site (secure origins only), else in Origin. A program such as curl sends
-    neither and is let through: it has its password from whoever started it.
+    A browser says where a request comes from: in Sec-Fetch-Site (secure origins only), else in Origin. A program such
+    as curl sends neither and is let through: it has its password from whoever started it.
 
     Args:
         headers: by lower-case name.
@@ -27,7 +27,8 @@ def refusal(headers: Mapping[str, str]) -> str:
     origin = headers.get("origin")
     if origin is None:
         return ""
-    # A reverse proxy names the host that the browser asked for; the first one counts where several proxies stand in a row.
+    # A reverse proxy names the host that the browser asked for; the first one counts where several proxies stand in a
+    # row.
     asked = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
     if asked and _authority(origin) == asked.lower():
         return ""

@@ -6,7 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
-# One compiled library of each kind whose absence means a broken or foreign environment; checked so that the refusal comes at start.
+# One compiled library of each kind whose absence means a broken or foreign environment; checked so that the refusal
+# comes at start.
 _PROBES = ("msgspec", "numpy", "pydicom")
 
 

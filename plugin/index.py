@@ -11,7 +11,8 @@ from pathlib import Path
 
 from deferred_delete import INDEXED_NEWEST_FIRST, HeaderCopy
 
-# Table of Orthanc's index, schema version 6 (the only one since 2013); uuid has no index, so each question reads the table once.
+# Table of Orthanc's index, schema version 6 (the only one since 2013); uuid has no index, so each question reads the
+# table once.
 _KNOWN = "SELECT uuid FROM AttachedFiles WHERE uuid IN (SELECT value FROM json_each(?))"
 _BUSY_TIMEOUT_S = 5.0
 

@@ -11,7 +11,8 @@ PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "assoc
 class OrthancLogHandler(logging.Handler):
     """Writes each record as one line of Orthanc's log, at Orthanc's level.
 
-    The SDK's Log functions are the only ones that are safe inside storage callbacks and on threads of ours: they take no lock of the core.
+    The SDK's Log functions are the only ones that are safe inside storage callbacks and on threads of ours: they take
+    no lock of the core.
     """
 
     def __init__(self, sdk: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """HTTP requests to the Orthanc that we run in.
 
-`orthanc.RestApi*` keeps Python's lock while it waits for the core, which may be waiting for a storage callback, which waits for Python's
-lock. A socket gives the lock away, so our threads talk to their own server as any client does.
+`orthanc.RestApi*` keeps Python's lock while it waits for the core, which may be waiting for a storage callback, which
+waits for Python's lock. A socket gives the lock away, so our threads talk to their own server as any client does.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _PROXY = "expected false, and a reverse proxy before Orthanc that asks clients f
 def refusal(core: CoreSettings) -> str:
     """One line why our threads cannot ask this Orthanc, or empty.
 
-    A client certificate of our own would have to be among those that Orthanc trusts (SslTrustedClientCertificates), which is the
-    operator's file to change, not ours.
+    A client certificate of our own would have to be among those that Orthanc trusts (SslTrustedClientCertificates),
+    which is the operator's file to change, not ours.
     """
     if not core.http_server_enabled:
         return "HttpServerEnabled: false: the bundle cannot ask Orthanc: expected true"
@@ -67,8 +67,10 @@ class Loopback:
 
     Args:
         port: Orthanc's HttpPort.
-        tls: SslEnabled. The certificate is not checked: it names the host as clients know it, and the connection does not leave the machine.
-        authorization: gives the Authorization header's value; asked at each request, since the SDK gives a token only once the server runs.
+        tls: SslEnabled. The certificate is not checked: it names the host as clients know it, and the connection does
+            not leave the machine.
+        authorization: gives the Authorization header's value; asked at each request, since the SDK gives a token only
+            once the server runs.
     """
 
     def __init__(self, port: int, *, tls: bool, authorization: Callable[[], str]) -> None:

@@ -40,7 +40,8 @@ $('#lookup').live('pagebeforecreate', function() {
 def routes() -> list[Route]:
     """GET /bundle/ and the files it loads."""
     made = [_route(name, *FILES[name]) for name in FILES]
-    # Orthanc takes a slash at the end of a URI away before it looks for a callback: this one answers /bundle/ and /bundle.
+    # Orthanc takes a slash at the end of a URI away before it looks for a callback: this one answers /bundle/ and
+    # /bundle.
     return [made[0]._replace(path="/bundle"), *made[1:]]
 
 

@@ -22,7 +22,8 @@ JSON = "application/json"
 class Request(NamedTuple):
     """What a handler may know of its request.
 
-    `path` is the URI without its query; `groups` what the parentheses of the route's path matched; `arguments` the query (GET and DELETE
+    `path` is the URI without its query; `groups` what the parentheses of the route's path matched; `arguments` the
+    query (GET and DELETE
     only: Orthanc gives none for POST); `headers` by lower-case name; `body` as sent.
     """
 
@@ -68,8 +69,9 @@ class Answer(NamedTuple):
 class Route(NamedTuple):
     """One path and what answers it.
 
-    `path` is a regular expression of the whole path, as Orthanc takes it; `method` the one method it takes; `summary` is what
-    GET /bundle/status lists. The handler runs on one of Orthanc's HTTP threads and must not wait for another of them.
+    `path` is a regular expression of the whole path, as Orthanc takes it; `method` the one method it takes; `summary`
+    is what GET /bundle/status lists. The handler runs on one of Orthanc's HTTP threads and must not wait for another of
+    them.
     """
 
     method: str
@@ -83,8 +85,9 @@ def json_answer(value: Any) -> Answer:
     return Answer(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-# The plugin gives up its reference to each REST callback without holding Python's lock (RestCallback's destructor; seen with 5.0). Were
-# it the last one, Orthanc would die of a segmentation fault at every stop: seen with Python 3.13, survived by chance with 3.11.
+# The plugin gives up its reference to each REST callback without holding Python's lock (RestCallback's destructor; seen
+# with 5.0). Were it the last one, Orthanc would die of a segmentation fault at every stop: seen with Python 3.13,
+# survived by chance with 3.11.
 _never_freed: list[Callable[..., None]] = []
 
 

@@ -1,6 +1,7 @@
 """A picture of the operators' page with something on it: `make screenshot` writes docs/images/operators-page.png.
 
-A real Orthanc with the bundle takes in a synthetic study by both ways, loses another one in the background, and Debian's Chromium looks.
+A real Orthanc with the bundle takes in a synthetic study by both ways, loses another one in the background, and
+Debian's Chromium looks.
 """
 
 from __future__ import annotations

@@ -135,7 +135,8 @@ def _of_record(record: str, read: Callable[[str], bytes]) -> dict[str, bytes]:
             continue
         if pure.parts[0].endswith(".dist-info") and pure.name in _OF_PIP:
             continue
-        # What a wheel installs elsewhere: commands, headers, manual pages; purelib and platlib are site-packages itself.
+        # What a wheel installs elsewhere: commands, headers, manual pages; purelib and platlib are site-packages
+        # itself.
         if pure.parts[0].endswith(".data"):
             if pure.parts[1] not in {"purelib", "platlib"}:
                 continue

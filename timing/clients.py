@@ -22,7 +22,8 @@ def printable(name: str) -> str:
 class ClientNames:
     """Gives the first `most` names a label of their own and all others one together. Not thread-safe: the recorder's lock guards it.
 
-    First come, first served, because a label that goes to another client while it is counted would be a lie; a reset frees them.
+    First come, first served, because a label that goes to another client while it is counted would be a lie; a reset
+    frees them.
     """
 
     def __init__(self, most: int) -> None:

@@ -42,8 +42,8 @@ class Exposition:
     def add_source(self, source: Source, *, name: str = "") -> None:
         """Add numbers that are asked for at each rendering.
 
-        A source that raises, or gives a metric that is malformed or already there, costs only its own numbers: it is logged
-        once and counted in orthanc_bundle_source_errors_total.
+        A source that raises, or gives a metric that is malformed or already there, costs only its own numbers: it is
+        logged once and counted in orthanc_bundle_source_errors_total.
 
         Args:
             source: returns the metrics; called on the thread that renders.
@@ -58,7 +58,8 @@ class Exposition:
     def flat(self) -> dict[str, float]:
         """Return the numbers with their labels in their names, for where there are no labels, such as Orthanc's own metrics.
 
-        Of histograms the count and the sum; nothing by client, since a name that a peer chose is no part of a metric's name.
+        Of histograms the count and the sum; nothing by client, since a name that a peer chose is no part of a metric's
+        name.
         """
         found: dict[str, float] = {}
         for family in self._collector.collect():

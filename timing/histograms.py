@@ -11,8 +11,9 @@ SIGNIFICANT_DIGITS: Final = 3
 HIGHEST_US: Final = 3_600_000_000
 """One hour. What takes longer is recorded as one hour, and counted as clamped."""
 
-# A histogram of 3 digits has 2 * 10**3 sub-buckets rounded up to a power of two, 2**11: values of up to 11 bits are kept
-# exactly, longer ones lose their lowest bits. Doing the same before the histogram loses nothing more, and bounds the front.
+# A histogram of 3 digits has 2 * 10**3 sub-buckets rounded up to a power of two, 2**11: values of up to 11 bits are
+# kept exactly, longer ones lose their lowest bits. Doing the same before the histogram loses nothing more, and bounds
+# the front.
 _KEPT_BITS: Final = 11
 _EXACT_US: Final = (1 << _KEPT_BITS) - 1
 # The same for two digits: 2 * 10**2, rounded up.
@@ -41,7 +42,8 @@ class Summary:
 class Pending:
     """Durations not yet in a histogram, counted by value: one dict update each, where HdrHistogram.record_value costs about 1.5 us.
 
-    Holds at most as many keys as the histogram has counters, whatever comes in. Not thread-safe: the recorder's lock guards it.
+    Holds at most as many keys as the histogram has counters, whatever comes in. Not thread-safe: the recorder's lock
+    guards it.
     """
 
     __slots__ = ("clamped", "counts", "max_ns", "sum_ns")

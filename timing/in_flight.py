@@ -120,7 +120,8 @@ class InFlight:
             return []
         if self.transcoded_ns is None or self.received_ns is None:
             return [(stages.UNKNOWN, committed_ns - begun_ns)]
-        # A write that began and never ended leaves the rest unknown; no write at all means the storage area is not ours.
+        # A write that began and never ended leaves the rest unknown; no write at all means the storage area is not
+        # ours.
         rest = stages.STORE if self.first_write_ns is None else stages.UNKNOWN
         return [(stages.TRANSCODE, self.transcoded_ns - self.received_ns), (rest, committed_ns - self.transcoded_ns)]
 

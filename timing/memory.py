@@ -31,10 +31,10 @@ class MallInfo2(ctypes.Structure):
 class MemorySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of this process in bytes; None is unknown.
 
-    `arenas` are malloc's pools, `heap_bytes` what they hold, `heap_free_bytes` what of that nobody uses and malloc has kept,
-    `mapped_bytes` large blocks that have a mapping of their own. `malloc_arena_max` is what Orthanc told malloc (MallocArenaMax; 0: nothing,
-    then `environment` counts: the variable MALLOC_ARENA_MAX; without it glibc takes eight arenas a core). `trimmed_bytes` is what resident
-    memory was smaller after `trims` calls of malloc_trim.
+    `arenas` are malloc's pools, `heap_bytes` what they hold, `heap_free_bytes` what of that nobody uses and malloc has
+    kept, `mapped_bytes` large blocks that have a mapping of their own. `malloc_arena_max` is what Orthanc told malloc
+    (MallocArenaMax; 0: nothing, then `environment` counts: the variable MALLOC_ARENA_MAX; without it glibc takes eight
+    arenas a core). `trimmed_bytes` is what resident memory was smaller after `trims` calls of malloc_trim.
     """
 
     resident_bytes: int | None

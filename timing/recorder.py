@@ -41,9 +41,9 @@ class Reading(NamedTuple):
 class Recorder:
     """Follows each instance from its arrival to its index transaction, by thread.
 
-    One instance stays on one OS thread from "received" to "stored", and the plugin rebuilds Python's thread state at each
-    callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident().
-    No method raises on events that are missing, doubled or out of order: they are counted.
+    One instance stays on one OS thread from "received" to "stored", and the plugin rebuilds Python's thread state at
+    each callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident(). No
+    method raises on events that are missing, doubled or out of order: they are counted.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class Recorder:
     def request_began(self, *, upload: bool) -> None:
         """Note that this thread begins to serve an HTTP request, whose body has not been read yet.
 
-        The first instance that arrives on the thread is told to have been received since then; of the others of a ZIP nothing is known.
+        The first instance that arrives on the thread is told to have been received since then; of the others of a ZIP
+        nothing is known.
         """
         ident = get_ident()
         if not upload:
@@ -106,7 +107,8 @@ class Recorder:
             receiving_ns: how long receiving the data set took; None where that is not known.
             queued_ns: how long ago the data set's last byte came; None where that is not known.
             association: names the association for as long as it lasts.
-            follows: this is the very next instance on it after the one that was told before; then the response to that one is known.
+            follows: this is the very next instance on it after the one that was told before; then the response to that
+                one is known.
         """
         now_ns = self._clock()
         instance = InFlight(stages.known_protocol(protocol), size_bytes, now_ns, arrival_seen=True)
@@ -142,7 +144,8 @@ class Recorder:
 
         Args:
             outcome: shown with the slowest instances.
-            steps: nanoseconds of what was done in it, by the names in stages.STEPS but "other"; None where nobody knows.
+            steps: nanoseconds of what was done in it, by the names in stages.STEPS but "other"; None where nobody
+                knows.
         """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
@@ -194,8 +197,9 @@ class Recorder:
     def removed(self, attachment_uuid: str) -> None:
         """Note that the storage area was asked to remove an attachment.
 
-        One that this thread's own instance has just written means that the archive had the instance already: Orthanc takes its new
-        attachments away again, and still calls what `committed` stands for (ServerContext's StoreStatus_AlreadyStored).
+        One that this thread's own instance has just written means that the archive had the instance already: Orthanc
+        takes its new attachments away again, and still calls what `committed` stands for (ServerContext's
+        StoreStatus_AlreadyStored).
         """
         instance = self._in_flight.get(get_ident())
         if instance is not None and attachment_uuid in instance.attachments:

@@ -11,7 +11,8 @@ from .stages import NAMES, TOTAL
 class StageSnapshot(msgspec.Struct, frozen=True):
     """One stage of one protocol, or one step of a stage. `share` is its part of the time of all stages, 0 to 1.
 
-    `rate_per_s` is count by the seconds of the span; `steps` add up to the stage, for the instances whose steps are known.
+    `rate_per_s` is count by the seconds of the span; `steps` add up to the stage, for the instances whose steps are
+    known.
     """
 
     stage: str
@@ -56,8 +57,8 @@ class WindowSnapshot(msgspec.Struct, frozen=True):
 class ProtocolSnapshot(msgspec.Struct, frozen=True):
     """What came in over one protocol.
 
-    `bytes` counts stored instances as received, `written_bytes` what the storage area wrote for them. `duplicates` came although
-    the archive had them, and were not stored again; only a storage area of ours can tell.
+    `bytes` counts stored instances as received, `written_bytes` what the storage area wrote for them. `duplicates` came
+    although the archive had them, and were not stored again; only a storage area of ours can tell.
     """
 
     protocol: str
@@ -87,7 +88,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 class SlowInstance(msgspec.Struct, frozen=True):
     """One of the slowest recent instances. A stage that is not in `stages` is unknown for this instance.
 
-    `work_ms`, by which they are ranked, is the total without `response` and `wait`: an association may sit idle for minutes.
+    `work_ms`, by which they are ranked, is the total without `response` and `wait`: an association may sit idle for
+    minutes.
     """
 
     finished_at: float

@@ -89,8 +89,8 @@ class Transcoder:
         Args:
             settings: what to do.
             pending: given where somebody asks for the verdict on each thread before an instance counts as stored
-                (`PendingProofs.settle`): decoding and comparing is then left to run beside what follows. None: it is done
-                before `transcode` returns.
+                (`PendingProofs.settle`): decoding and comparing is then left to run beside what follows. None: it is
+                done before `transcode` returns.
 
         Raises:
             ValueError: settings that make no sense, see `policy.check`.

@@ -1,7 +1,7 @@
 """Compares the storage folder with what Orthanc's index and the ledger know of it.
 
-Two sorted streams are merged, so that memory stays the same with ten files and ten million: the files, folder by folder, and the
-attachments in order of their UUID. Nothing is changed here.
+Two sorted streams are merged, so that memory stays the same with ten files and ten million: the files, folder by
+folder, and the attachments in order of their UUID. Nothing is changed here.
 """
 
 import enum
@@ -52,8 +52,8 @@ class Attachment(NamedTuple):
 class Finding(msgspec.Struct, frozen=True):
     """One thing that does not fit.
 
-    Kinds: "orphan" (a file nobody knows), "missing" (an attachment without its file), "size" (their sizes differ), "alive and pending"
-    (the index knows an attachment that the ledger would delete).
+    Kinds: "orphan" (a file nobody knows), "missing" (an attachment without its file), "size" (their sizes differ),
+    "alive and pending" (the index knows an attachment that the ledger would delete).
     """
 
     kind: str
@@ -185,7 +185,8 @@ def compare(
         waits: Whether the ledger has a pending deletion of an attachment.
         look_again: Looks a second time, before a finding is reported.
         found: Handed each finding.
-        alive_may_wait: Do not report attachments that both index and ledger know: Orthanc runs, and may have removed them since.
+        alive_may_wait: Do not report attachments that both index and ledger know: Orthanc runs, and may have removed
+            them since.
         young_s: A file changed within so many seconds before the audit began, or during it, is no orphan.
         now: Seconds since 1970.
 

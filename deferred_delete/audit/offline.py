@@ -12,7 +12,8 @@ from ..storage import header_copies as headers
 from ..storage.header_copies import HeaderCopy
 from .comparison import Attachment, AuditError
 
-# Table of Orthanc's index, schema version 6 (the only one since 2013). uuid has no index: SQLite sorts, in a file beyond its cache.
+# Table of Orthanc's index, schema version 6 (the only one since 2013). uuid has no index: SQLite sorts, in a file
+# beyond its cache.
 _ATTACHMENTS: Final = "SELECT uuid, compressedSize, rowid FROM AttachedFiles ORDER BY uuid"
 _CACHE_KIB: Final = 32 * 1024
 _WAITS: Final = "SELECT 1 FROM pending WHERE attachment_uuid = ?"

@@ -1,7 +1,7 @@
 """The audit while Orthanc runs, which keeps its SQLite index locked and may have another database: its REST API is asked instead.
 
-Every attachment costs a request, so this takes hours where the command line takes minutes; it yields to ingest. It reports and
-changes nothing. Orthanc goes on meanwhile, so each finding is looked at a second time.
+Every attachment costs a request, so this takes hours where the command line takes minutes; it yields to ingest. It
+reports and changes nothing. Orthanc goes on meanwhile, so each finding is looked at a second time.
 """
 
 import contextlib
@@ -137,7 +137,8 @@ class OnlineAudit:
         if self._stop.is_set():
             raise _StoppedError
 
-    # What Orthanc knows. The lists are taken once, each in one answer: what is stored later is young when the files are read.
+    # What Orthanc knows. The lists are taken once, each in one answer: what is stored later is young when the files are
+    # read.
 
     def _attachments(self) -> Iterator[Attachment]:
         parents = [f"/{level}/{each}" for level in _PARENTS for each in self._ask(f"/{level}") or []]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 class LedgerClock:
     """Milliseconds since 1970 that never run backwards and never jump while the process runs.
 
-    The wall clock is read once, at start; from there the monotonic clock counts. So an operator or NTP setting the clock back
-    does not stall deletions, and setting it forward does not cut the grace period short. Across restarts the newest row is the
+    The wall clock is read once, at start; from there the monotonic clock counts. So an operator or NTP setting the
+    clock back does not stall deletions, and setting it forward does not cut the grace period short. Across restarts the
+    newest row is the
     floor: after a machine came up in 1970 the rows of yesterday are still due in their order, not in fifty years.
 
     Args:

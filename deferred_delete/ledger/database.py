@@ -2,16 +2,19 @@
 
 Four connections in WAL mode, each with its own duty and its own lock:
 
-* the intake records deletions. Orthanc holds its index lock meanwhile, so it runs one prepared statement, never checkpoints, and
+* the intake records deletions. Orthanc holds its index lock meanwhile, so it runs one prepared statement, never
+checkpoints, and
   syncs only with Durability "power";
-* the drain is for everything else that writes. It never syncs at commit: a transition lost to a power cut is done again, and
+* the drain is for everything else that writes. It never syncs at commit: a transition lost to a power cut is done
+again, and
   unlinking a missing file is harmless;
 * the reader answers questions. In WAL mode readers neither wait nor make anybody wait;
-* the checkpointer copies the log back. A connection is a mutex: on any other one, a checkpoint's syncs would stall its users.
+* the checkpointer copies the log back. A connection is a mutex: on any other one, a checkpoint's syncs would stall its
+users.
 
-SQLite lets one connection write at a time. No lock of ours stands before that, on purpose: a thread that holds one needs Python's
-global lock to let it go, and while some other thread computes that takes 5 ms for each step. SQLite's own lock is held for one
-statement, inside one call that needs nothing of Python's (see queries.py).
+SQLite lets one connection write at a time. No lock of ours stands before that, on purpose: a thread that holds one
+needs Python's global lock to let it go, and while some other thread computes that takes 5 ms for each step. SQLite's
+own lock is held for one statement, inside one call that needs nothing of Python's (see queries.py).
 """
 
 import contextlib
@@ -32,12 +35,14 @@ from .ownership import OwnerLock
 
 # Changes after which the worker copies the log back: about 4 MB of it.
 _CHECKPOINT_EVERY: Final = 800
-# The log may outrun passive checkpoints while deletions never pause; at about 250 MB of it, one enqueue has to wait for a sync.
+# The log may outrun passive checkpoints while deletions never pause; at about 250 MB of it, one enqueue has to wait for
+# a sync.
 _CHECKPOINT_FORCED_AT: Final = 50_000
-# How long an enqueue bears with our own drain, which is at most syncing the head of the log: unlinking at once, on the same slow
-# disk, would be no faster, and without the grace period.
+# How long an enqueue bears with our own drain, which is at most syncing the head of the log: unlinking at once, on the
+# same slow disk, would be no faster, and without the grace period.
 _PATIENCE_S: Final = 1.0
-# So often in a row it does not happen to be our drain: where time alone would be misread on a machine that is out of breath.
+# So often in a row it does not happen to be our drain: where time alone would be misread on a machine that is out of
+# breath.
 _TRIES: Final = 20
 # Between two tries. SQLite's own handler starts with 1 ms and goes on to 25.
 _RETRY_S: Final = 0.0002
@@ -161,9 +166,9 @@ class Database:
     def checkpoint(self) -> None:
         """Copies the log back into the ledger and syncs; the worker's duty, outside Orthanc's locks.
 
-        A passive checkpoint lets enqueues go on. When it got to the end, SQLite starts the log over at the next write and syncs
-        the log's new head before it: the small write here takes that sync upon itself, so that hardly any enqueue has to. It
-        writes the time, as SQLite skips a write that changes nothing.
+        A passive checkpoint lets enqueues go on. When it got to the end, SQLite starts the log over at the next write
+        and syncs the log's new head before it: the small write here takes that sync upon itself, so that hardly any
+        enqueue has to. It writes the time, as SQLite skips a write that changes nothing.
 
         Raises:
             LedgerError: The log could not be copied; it stays and grows.

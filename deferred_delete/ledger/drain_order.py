@@ -11,8 +11,9 @@ _SLICE: Final = 500
 class DrainOrder:
     """Drain now: what is pending at the order goes without waiting for its grace period or for the schedule. Kept in the ledger.
 
-    Rows are made due a slice at a time, as the worker gets to them: one statement over ten million rows would keep removals
-    waiting. Rows that failed are not concerned; their back-off would otherwise become a busy loop. Every method raises LedgerError.
+    Rows are made due a slice at a time, as the worker gets to them: one statement over ten million rows would keep
+    removals waiting. Rows that failed are not concerned; their back-off would otherwise become a busy loop. Every
+    method raises LedgerError.
 
     Args:
         database: The ledger's.

@@ -24,7 +24,8 @@ class Ledger:
 
     Args:
         path: The ledger's file; made if missing, in a folder that exists.
-        durability: "process": what ``enqueue`` recorded survives SIGKILL. "power": it survives a power cut, at a sync each.
+        durability: "process": what ``enqueue`` recorded survives SIGKILL. "power": it survives a power cut, at a sync
+            each.
         busy_timeout_ms: The longest ``enqueue`` waits for another process, in ms.
         wall: Seconds since 1970; read once.
 

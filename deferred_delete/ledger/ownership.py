@@ -13,9 +13,10 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 class OwnerLock:
     """An flock on ``<ledger>.lock``, held as long as the ledger is open.
 
-    flock, not fcntl's record locks: those belong to the process, so a second ledger in the same process would pass, and closing
-    any descriptor of the file would let go. The kernel drops the lock when its holder dies, so a lock file left by a crash is
-    never stale; for the same reason it is never deleted, as deleting it would let two processes each hold "the" lock.
+    flock, not fcntl's record locks: those belong to the process, so a second ledger in the same process would pass, and
+    closing any descriptor of the file would let go. The kernel drops the lock when its holder dies, so a lock file left
+    by a crash is never stale; for the same reason it is never deleted, as deleting it would let two processes each hold
+    "the" lock.
 
     Args:
         ledger_path: The ledger; the lock's file stands beside it.

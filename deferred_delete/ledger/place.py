@@ -11,8 +11,9 @@ LEDGER_NAME: Final = "deferred-deletions.db"
 def ledger_place(new: Path, *earlier: Path) -> Path:
     """The ledger that is there already, or `new` where there is none.
 
-    Which of two is the right one nobody can tell from outside: a downgrade leaves deletions in the first, a copy has them twice, one
-    from a backup those that were withdrawn since. So that none is forgotten, and no live file goes, the operator has to say.
+    Which of two is the right one nobody can tell from outside: a downgrade leaves deletions in the first, a copy has
+    them twice, one from a backup those that were withdrawn since. So that none is forgotten, and no live file goes, the
+    operator has to say.
 
     Args:
         new: Where a new ledger is made.

@@ -1,9 +1,10 @@
 """What a power cut may have left in doubt, and how the doubt is settled.
 
-Orthanc commits the removal of an attachment to its index, then asks us to remove the file. Its index (SQLite, WAL, synchronous =
-NORMAL) is synced at checkpoints only. After a power cut our row may be on the disk where that commit is not: Orthanc then knows the
-attachment again, and draining the row would destroy a live file. A SIGKILL can not do this, only the machine going down can.
-So rows recorded shortly before that are suspects, across restarts, until somebody has asked the index and called ``trust``.
+Orthanc commits the removal of an attachment to its index, then asks us to remove the file. Its index (SQLite, WAL,
+synchronous = NORMAL) is synced at checkpoints only. After a power cut our row may be on the disk where that commit is
+not: Orthanc then knows the attachment again, and draining the row would destroy a live file. A SIGKILL can not do this,
+only the machine going down can. So rows recorded shortly before that are suspects, across restarts, until somebody has
+asked the index and called ``trust``.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from . import queries
 from .database import Database, encode
 from .ownership import boot_id
 
-# Orthanc checkpoints after 1000 pages, and Linux writes dirty pages back after about half a minute: what is older than this when
-# the machine goes down is on the disk on both sides.
+# Orthanc checkpoints after 1000 pages, and Linux writes dirty pages back after about half a minute: what is older than
+# this when the machine goes down is on the disk on both sides.
 SUSPECT_WINDOW_MS: Final = 120_000
 
 
@@ -33,8 +34,8 @@ class PowerLoss:
         database: The ledger's.
 
     Attributes:
-        unclean: Whether the ledger was not closed when it was open last, by whatever end, or the machine was started since, and
-            what was not synced may be gone; also of a ledger that is new.
+        unclean: Whether the ledger was not closed when it was open last, by whatever end, or the machine was started
+            since, and what was not synced may be gone; also of a ledger that is new.
     """
 
     unclean = False

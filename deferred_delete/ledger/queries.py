@@ -1,14 +1,14 @@
 """Every statement of the ledger, named and described. The hot ones have a query-plan test.
 
-Each change is one statement and its own transaction. A transaction of several would keep SQLite's write lock while Python goes
-from one to the next, and Python only goes on when it gets its global lock back: with one busy Python thread in Orthanc, enqueues
-were seen to wait 100 ms for a worker that needed 1 ms.
+Each change is one statement and its own transaction. A transaction of several would keep SQLite's write lock while
+Python goes from one to the next, and Python only goes on when it gets its global lock back: with one busy Python thread
+in Orthanc, enqueues were seen to wait 100 ms for a worker that needed 1 ms.
 """
 
 from typing import Final
 
-# Records one deletion. A second request for the same attachment changes nothing. Only the attachment may conflict: a clash of
-# pending_id must be an error, since DO NOTHING would then forget a deletion.
+# Records one deletion. A second request for the same attachment changes nothing. Only the attachment may conflict: a
+# clash of pending_id must be an error, since DO NOTHING would then forget a deletion.
 ENQUEUE: Final = """
 INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (attachment_uuid) DO NOTHING
@@ -21,8 +21,8 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json
 ON CONFLICT (attachment_uuid) DO NOTHING
 """
 
-# The pending_id of the newest row, with those that a restore holds and those that only the list of deleted instances remembers: the
-# next one continues from there, so that an id never means two files.
+# The pending_id of the newest row, with those that a restore holds and those that only the list of deleted instances
+# remembers: the next one continues from there, so that an id never means two files.
 NEWEST_PENDING_ID: Final = """
 SELECT max(
     coalesce((SELECT max(pending_id) FROM pending), 0),
@@ -44,8 +44,8 @@ WHERE state <> 'claimed' AND pending_id IN (
 RETURNING pending_id, attachment_uuid, content_type, attempts, next_attempt_at
 """
 
-# The ends of a claim take their rows as one JSON array, and change all of them or, if one is not claimed, none: the second
-# condition is looked at once and is the check of the row count, in the statement itself.
+# The ends of a claim take their rows as one JSON array, and change all of them or, if one is not claimed, none: the
+# second condition is looked at once and is the check of the row count, in the statement itself.
 
 # The files are gone: so may the rows be. [pending_id, ...]
 COMPLETE: Final = """

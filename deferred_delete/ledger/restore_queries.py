@@ -17,7 +17,8 @@ SELECT pending_id, attachment_uuid FROM pending WHERE pending_id > ? AND content
 READ_UNTIL: Final = "SELECT coalesce(max(pending_id), 0) FROM deleted_instances"
 REMEMBERED: Final = "SELECT count(*) FROM deleted_instances"
 
-# What headers said. [[pending_id, attachment_uuid, file_bytes, study, sop, patient_id, patient_name, date, description, modality], ...]
+# What headers said. [[pending_id, attachment_uuid, file_bytes, study, sop, patient_id, patient_name, date, description,
+# modality], ...]
 REMEMBER: Final = """
 INSERT INTO deleted_instances SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
     value ->> 7, value ->> 8, value ->> 9
@@ -75,7 +76,8 @@ restore_id, study_instance_uid, state, requested_at, ended_at, instances_gone, o
 LIST: Final = f"SELECT {_COLUMNS} FROM restores ORDER BY restore_id DESC LIMIT ?"  # noqa: S608  constants only
 OPEN: Final = f"SELECT {_COLUMNS} FROM restores WHERE state IN {_OPEN_STATES} ORDER BY restore_id"  # noqa: S608  constants only
 
-# Takes files of a study out of the worker's sight, a slice at a time; a claimed one is the worker's. restore_id, study, limit
+# Takes files of a study out of the worker's sight, a slice at a time; a claimed one is the worker's. restore_id, study,
+# limit
 HOLD: Final = f"""
 INSERT INTO held (pending_id, attachment_uuid, content_type, enqueued_at, attempts, next_attempt_at, restore_id, sop_instance_uid)
 SELECT p.pending_id, p.attachment_uuid, p.content_type, p.enqueued_at, p.attempts, p.next_attempt_at, ?1, d.sop_instance_uid
@@ -83,8 +85,8 @@ FROM deleted_instances AS d JOIN pending AS p ON p.pending_id = d.pending_id AND
 WHERE d.study_instance_uid = ?2 AND p.state <> 'claimed' AND {_GATHERING} LIMIT ?3
 """  # noqa: S608  constants only
 
-# What an earlier restore of the study could not prove is tried again (what failed stays behind the others), and what a cancelled one
-# has not given back yet. restore_id, study
+# What an earlier restore of the study could not prove is tried again (what failed stays behind the others), and what a
+# cancelled one has not given back yet. restore_id, study
 ADOPT: Final = f"""
 UPDATE held SET restore_id = ?1, outcome = NULL, detail = NULL, instance_id = NULL WHERE restore_id IN (
     SELECT restore_id FROM restores WHERE study_instance_uid = ?2

@@ -12,7 +12,8 @@ from .clock import LedgerClock
 from .database import Database, encode
 from .study_states import RestoreState, before, under_way
 
-# Outcomes after which the old file may go: Orthanc has the instance, proven; or has a newer version of it; or there is no file.
+# Outcomes after which the old file may go: Orthanc has the instance, proven; or has a newer version of it; or there is
+# no file.
 PROVEN: Final = ("restored", "transcoded", "superseded", "gone")
 # Rows changed in one transaction: what an enqueue may have to wait for.
 _PART: Final = 200

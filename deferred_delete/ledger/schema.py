@@ -70,7 +70,8 @@ def prepare(path: Path) -> None:
     The caller holds the owner's lock.
 
     Raises:
-        LedgerRefusedError: What is there is empty, corrupt, another program's, or from a newer version. It is left as it was.
+        LedgerRefusedError: What is there is empty, corrupt, another program's, or from a newer version. It is left as
+            it was.
         LedgerError: It could not be made or opened.
     """
     try:

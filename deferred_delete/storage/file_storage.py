@@ -36,7 +36,8 @@ class FileStorage:
     """Creates, reads and unlinks attachments as Orthanc's FilesystemStorage does. Safe to use from any thread.
 
     Args:
-        root: Orthanc's StorageDirectory; made if missing, as Orthanc does. It may be a symbolic link; what is below it may not.
+        root: Orthanc's StorageDirectory; made if missing, as Orthanc does. It may be a symbolic link; what is below it
+            may not.
         sync: Orthanc's SyncStorageArea: each new file is on the disk before ``create`` returns.
 
     Raises:
@@ -70,8 +71,9 @@ class FileStorage:
             content: All of it.
             sync: False for what can be made again after a power cut: then not even a storage that syncs does.
 
-        With ``sync`` the file's data and length are synced, and no folder is: exactly Orthanc's own promise. On ext4, XFS and
-        btrfs the sync of a new file commits its name too; syncing the two folders as well made a store 11 % slower.
+        With ``sync`` the file's data and length are synced, and no folder is: exactly Orthanc's own promise. On ext4,
+        XFS and btrfs the sync of a new file commits its name too; syncing the two folders as well made a store 11 %
+        slower.
 
         Returns:
             Nanoseconds spent in syncing.
@@ -212,10 +214,10 @@ class FileStorage:
     def _open_new(self, attachment_uuid: str) -> int:
         """Opens a new file, making its folders.
 
-        The worker (or a native Orthanc, or another process) removes folders once they are empty, perhaps between our mkdir and
-        our open. No lock is needed, within or across processes, because the kernel orders the two: rmdir fails once the folder
-        holds our file, and if rmdir was first our open fails with ENOENT (also through a descriptor of the removed folder) and
-        we make the folder again.
+        The worker (or a native Orthanc, or another process) removes folders once they are empty, perhaps between our
+        mkdir and our open. No lock is needed, within or across processes, because the kernel orders the two: rmdir
+        fails once the folder holds our file, and if rmdir was first our open fails with ENOENT (also through a
+        descriptor of the removed folder) and we make the folder again.
         """
         for _ in range(_CREATE_ROUNDS):
             try:
@@ -230,7 +232,8 @@ class FileStorage:
         top = f"{self._root}/{attachment_uuid[:2]}"
         with contextlib.suppress(FileExistsError):
             os.mkdir(top)  # noqa: PTH102
-        # ENOENT here is a race lost to an rmdir of the parent: the caller comes back. EEXIST is one won by another create.
+        # ENOENT here is a race lost to an rmdir of the parent: the caller comes back. EEXIST is one won by another
+        # create.
         with contextlib.suppress(FileNotFoundError, FileExistsError), opened_folder(top) as parent:
             os.mkdir(attachment_uuid[2:4], dir_fd=parent)
 
@@ -238,7 +241,8 @@ class FileStorage:
         try:
             os.rmdir(name, dir_fd=parent)
         except OSError as error:
-            # The file is gone and the deletion complete: a folder that will not go is worth a line, not another attempt.
+            # The file is gone and the deletion complete: a folder that will not go is worth a line, not another
+            # attempt.
             if error.errno not in _FOLDER_IN_USE and (more := self._log_limit.allow()) is not None:
                 _log.warning("cannot remove the empty folder %s in %s: %s%s", name, self.root, error.strerror, more)
 

@@ -1,8 +1,9 @@
 """Header copies ("DICOM until pixel data"): why they need no sync of their own, and how a crash is made good.
 
-Orthanc asks a plugin's storage area (SDK version 1) for a second file per image: the first bytes of the image, up to its pixel data. A sync of
-its own would cost a store a fifth to a quarter. It holds nothing that the image does not, and the image is synced before Orthanc's commit; so
-the copy is written a moment later (write_behind.py) and left to the system's write-back, and at the next start after a crash the newest copies are compared with their images, before
+Orthanc asks a plugin's storage area (SDK version 1) for a second file per image: the first bytes of the image, up to
+its pixel data. A sync of its own would cost a store a fifth to a quarter. It holds nothing that the image does not, and
+the image is synced before Orthanc's commit; so the copy is written a moment later (write_behind.py) and left to the
+system's write-back, and at the next start after a crash the newest copies are compared with their images, before
 Orthanc serves anything, and those that are missing or torn are written anew.
 """
 
@@ -23,7 +24,8 @@ _log = logging.getLogger(__name__)
 
 # Orthanc's content type (FileContentType_DicomUntilPixelData).
 HEADER_TYPE: Final = 3
-# Linux writes a dirty page back once it is this old, by default 30 s, looked for every 5 s; ext4 commits its journal every 5 s.
+# Linux writes a dirty page back once it is this old, by default 30 s, looked for every 5 s; ext4 commits its journal
+# every 5 s.
 _EXPIRE: Final = Path("/proc/sys/vm/dirty_expire_centisecs")
 _SHORTEST_WINDOW_S: Final = 120.0
 # So many copies in a row from before the window end the search: clocks jump, and stores overtake one another.

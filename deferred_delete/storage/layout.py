@@ -10,12 +10,13 @@ from typing import Final
 
 from ..errors import StorageError
 
-# Orthanc's Toolbox::IsUuid takes any 36 letters and digits with dashes at 8, 13, 18 and 23, but Orthanc only ever makes hexadecimal
-# ones (uuid_unparse: lower case on Linux, upper case on macOS, whence archives move). No dot and no slash gets through.
+# Orthanc's Toolbox::IsUuid takes any 36 letters and digits with dashes at 8, 13, 18 and 23, but Orthanc only ever makes
+# hexadecimal ones (uuid_unparse: lower case on Linux, upper case on macOS, whence archives move). No dot and no slash
+# gets through.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
-# A folder of the layout is opened as a folder, never through a symbolic link: whoever may write in the storage folder must not
-# be able to point a deletion at a file outside it.
+# A folder of the layout is opened as a folder, never through a symbolic link: whoever may write in the storage folder
+# must not be able to point a deletion at a file outside it.
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -1,8 +1,9 @@
 """Header copies are written a moment later, by a thread of their own: in memory until then, and read from there.
 
-A file takes longer to make than a header copy to hold, above all in an archive that is still empty, where each file's folders are made too:
-native Orthanc has one file per image, a storage area of a plugin two. What is only in memory when the process is killed is made again from the
-images at the next start, as what a power cut took is; see headers.py. So this is for header copies alone, and only where that is certain.
+A file takes longer to make than a header copy to hold, above all in an archive that is still empty, where each file's
+folders are made too: native Orthanc has one file per image, a storage area of a plugin two. What is only in memory when
+the process is killed is made again from the images at the next start, as what a power cut took is; see headers.py. So
+this is for header copies alone, and only where that is certain.
 """
 
 import errno
@@ -22,7 +23,8 @@ from .layout import check_uuid
 
 _log = logging.getLogger(__name__)
 
-# While instances are being stored the copies wait, but not for longer than this: a power cut's reach (headers.window_s) is to stay far larger.
+# While instances are being stored the copies wait, but not for longer than this: a power cut's reach (headers.window_s)
+# is to stay far larger.
 _LONGEST_S: Final = 5.0
 # How often the end of a store is looked for.
 _LOOK_S: Final = 0.1
@@ -75,8 +77,8 @@ class WriteBehindStorage(FileStorage):
         self._failures_in_a_row = 0
         self._monotonic = monotonic
         self._changed = threading.Condition()
-        # Next to be written first. Changed under the lock and read without it, as no reader is to wait for it: so a name
-        # stays in here until its file is there, or is deleted.
+        # Next to be written first. Changed under the lock and read without it, as no reader is to wait for it: so a
+        # name stays in here until its file is there, or is deleted.
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._held_bytes = 0
         self._writing: str | None = None
@@ -120,7 +122,8 @@ class WriteBehindStorage(FileStorage):
         """Takes a new attachment that can be made again after any crash: it is never synced.
 
         Raises:
-            StorageError: As ``create``, where it is not held but written at once: too much is, or the disk refuses files.
+            StorageError: As ``create``, where it is not held but written at once: too much is, or the disk refuses
+                files.
         """
         check_uuid(attachment_uuid)
         with self._changed:

@@ -37,8 +37,8 @@ def is_orthanc_id(text: object) -> bool:
 class StudyDeleter:
     """Works through a queue of patients, studies and series; ``step`` is one slice.
 
-    The instances that a resource has when its turn comes are what goes. What arrives later stays: nobody has seen it who asked
-    for the deletion. An instance that is not there any more is done.
+    The instances that a resource has when its turn comes are what goes. What arrives later stays: nobody has seen it
+    who asked for the deletion. An instance that is not there any more is done.
 
     Args:
         queue: What to delete.

@@ -1,7 +1,8 @@
 """What a stored file says of its patient and study, without trusting it.
 
-Read from the file as it lies in the storage folder: plain, or as Orthanc's StorageCompression leaves it (8 bytes of length, little
-endian, then a zlib stream). Only its first part is looked at, so that memory stays bounded whatever the file claims.
+Read from the file as it lies in the storage folder: plain, or as Orthanc's StorageCompression leaves it (8 bytes of
+length, little endian, then a zlib stream). Only its first part is looked at, so that memory stays bounded whatever the
+file claims.
 """
 
 import io
@@ -17,7 +18,8 @@ HEADER_BYTES: Final = 1024 * 1024
 # zlib can not shrink anything further than this (zlib's technical details): a length beyond is a lie.
 _MOST_SHRUNK: Final = 1032
 _LONGEST_TEXT: Final = 200
-# SOPInstanceUID, StudyDate, Modality, StudyDescription, PatientName, PatientID, StudyInstanceUID; and the character set to read them.
+# SOPInstanceUID, StudyDate, Modality, StudyDescription, PatientName, PatientID, StudyInstanceUID; and the character set
+# to read them.
 _TAGS: Final = [0x00080005, 0x00080018, 0x00080020, 0x00080060, 0x00081030, 0x00100010, 0x00100020, 0x0020000D]
 _LAST_TAG: Final = 0x0020000D
 

@@ -1,10 +1,10 @@
 """Brings deleted studies back, while their files wait.
 
-*Gathering*: the headers of all that waits are read, with the drain at a stand, and the study's files move to the table `held`, where
-the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read back and compared. *End*: only now the files of
-what is proven go back to the worker, which unlinks them. A crash anywhere repeats the step it was in: what is held stays held, what
-Orthanc has already it says so and is compared all the same. A restore waits for no background deletion: it takes what it brings back
-off their lists. See states.py for the states.
+*Gathering*: the headers of all that waits are read, with the drain at a stand, and the study's files move to the table
+`held`, where the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read back and
+compared. *End*: only now the files of what is proven go back to the worker, which unlinks them. A crash anywhere
+repeats the step it was in: what is held stays held, what Orthanc has already it says so and is compared all the same. A
+restore waits for no background deletion: it takes what it brings back off their lists. See states.py for the states.
 """
 
 import errno
@@ -33,8 +33,8 @@ _HEADERS_AT_ONCE: Final = 32
 _IMPORTS_AT_ONCE: Final = 8
 # Headers are read for a third of the time at most, unless somebody waits for a study.
 _REST: Final = 2.0
-# How soon a file that was deleted just now shows up in the list. Doubling while nothing is deleted; whoever asks for the list
-# makes us look at once.
+# How soon a file that was deleted just now shows up in the list. Doubling while nothing is deleted; whoever asks for
+# the list makes us look at once.
 _LOOK_EVERY_S: Final = 1.0
 _LOOK_AT_LEAST_EVERY_S: Final = 60.0
 # Enough for nearly every header up to the identifiers; only the others are read further.

@@ -39,8 +39,8 @@ class Backlog:
     def retry(self, settle: Callable[[str, int], bool]) -> int:
         """Hands each deletion to ``settle``, oldest first, until it has refused some; returns how many were settled.
 
-        What was refused goes to the end of the line, so that one bad file does not keep the others waiting. A deletion leaves
-        the backlog after it was settled, not before; ``settle`` runs outside the lock.
+        What was refused goes to the end of the line, so that one bad file does not keep the others waiting. A deletion
+        leaves the backlog after it was settled, not before; ``settle`` runs outside the lock.
         """
         settled = refused = 0
         for _ in range(len(self)):

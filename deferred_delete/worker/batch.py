@@ -25,7 +25,8 @@ class Batch:
         halted: Asked between two files; True leaves the rest.
 
     Attributes:
-        abandoned: Whether unlinks were still under way at the end: their rows stay claimed until a recovery, and are then done again.
+        abandoned: Whether unlinks were still under way at the end: their rows stay claimed until a recovery, and are
+            then done again.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class Batch:
         if workers == 1:
             self._work()
             return
-        # Daemons, made for each batch: a hung one must not keep the process from ending, and between batches there are none.
+        # Daemons, made for each batch: a hung one must not keep the process from ending, and between batches there are
+        # none.
         threads = [
             threading.Thread(target=self._work, name=f"unlink {number}", daemon=True)
             for number in range(min(workers, len(self._waiting)))

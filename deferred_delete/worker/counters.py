@@ -31,10 +31,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The worker and its ledger at one moment.
 
-    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause, schedule, grace (the grace
-    period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none while it deletes or nothing is pending.
-    ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s`` estimates how long all that is pending takes.
-    ``unwritten_header_copies`` are in memory until ingest pauses, for five seconds at the most unless the disk refuses them.
+    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause,
+    schedule, grace (the grace period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none
+    while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s``
+    estimates how long all that is pending takes. ``unwritten_header_copies`` are in memory until ingest pauses, for
+    five seconds at the most unless the disk refuses them.
     """
 
     running: bool

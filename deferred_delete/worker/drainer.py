@@ -75,8 +75,8 @@ class Drainer:
         """Drains one batch of what is due at ``now_ms`` (ms since 1970).
 
         Raises:
-            LedgerError: The ledger would not claim or settle. Nothing is lost: the next call takes the same rows again, and
-                unlinking a file twice is harmless, since Orthanc never uses an attachment UUID a second time.
+            LedgerError: The ledger would not claim or settle. Nothing is lost: the next call takes the same rows again,
+                and unlinking a file twice is harmless, since Orthanc never uses an attachment UUID a second time.
         """
         self.recover()
         self._unsettled = True
@@ -86,7 +86,8 @@ class Drainer:
         batch = Batch(claims, self._unlink, self._after_file, self._halted)
         if claims:
             batch.run(self._settings.workers)
-            # The files first, the rows second: a crash in between repeats an unlink, the other order would forget a file.
+            # The files first, the rows second: a crash in between repeats an unlink, the other order would forget a
+            # file.
             began = time.monotonic()
             self._ledger.settle(batch.completed, batch.failed, batch.released)
             ledger_s += time.monotonic() - began

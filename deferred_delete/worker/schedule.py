@@ -14,7 +14,8 @@ def hours_of(schedule: Mapping[str, Sequence[str]]) -> frozenset[tuple[int, int]
     """The open hours, as (day of the week from Monday 0, hour).
 
     Args:
-        schedule: As in orthanc.json: ``{"Monday": ["0-6", "20-24"]}``, from the first hour up to, not including, the second.
+        schedule: As in orthanc.json: ``{"Monday": ["0-6", "20-24"]}``, from the first hour up to, not including, the
+            second.
 
     Raises:
         ValueError: No such day, or no such hours.
@@ -39,8 +40,8 @@ def hours_of(schedule: Mapping[str, Sequence[str]]) -> frozenset[tuple[int, int]
 class Schedule:
     """Open at some hours of the week, or always.
 
-    Whether a moment lies in an open hour is asked of the local clock at that very moment, so that daylight saving needs no rule: an hour that
-    comes twice is open twice, one that is skipped is not there.
+    Whether a moment lies in an open hour is asked of the local clock at that very moment, so that daylight saving needs
+    no rule: an hour that comes twice is open twice, one that is skipped is not there.
 
     Args:
         schedule: As in orthanc.json; empty: always open.

@@ -8,7 +8,8 @@ from typing import Final
 from ..settings import Settings
 from ..storage.free_disk import LOOK_EVERY_S
 
-# While instances are being stored, the worker works a tenth of the time: ingest hardly notices, and a busy archive still drains.
+# While instances are being stored, the worker works a tenth of the time: ingest hardly notices, and a busy archive
+# still drains.
 _REST_PER_WORK: Final = 9.0
 # So that one unlink that hung for a minute is not followed by nine of rest.
 _LONGEST_REST_S: Final = 0.5

@@ -113,7 +113,8 @@ class Worker:
         """Stops the thread after the file in hand and gives the rest of its batch back.
 
         Returns:
-            False if it did not stop in time, stuck in an unlink on a dead disk; its claims are recovered at the next start.
+            False if it did not stop in time, stuck in an unlink on a dead disk; its claims are recovered at the next
+            start.
         """
         with self._lock:
             self._stopping = True
@@ -201,7 +202,8 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            # Cleared before anything is looked at: what happens from here on sets it again and cuts the sleep below short.
+            # Cleared before anything is looked at: what happens from here on sets it again and cuts the sleep below
+            # short.
             self._wakeup.clear()
             if not self._stop_asked():
                 self._wakeup.wait(self._cycle_safely())
@@ -225,8 +227,8 @@ class Worker:
         return min(sleep_s, _LONGEST_SLEEP_S)
 
     def _cycle(self) -> float:
-        # From here on every enqueue rings. Set before asking for the next due time: a row recorded after the question would
-        # otherwise be slept through.
+        # From here on every enqueue rings. Set before asking for the next due time: a row recorded after the question
+        # would otherwise be slept through.
         self._alarm_ms = _ALWAYS
         sleep_s = self._upkeep.do()
         if self._withheld:

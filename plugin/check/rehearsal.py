@@ -60,8 +60,8 @@ class RecordingSdk(ModuleType):
 def rehearse(configuration: Configuration) -> Rehearsal:
     """Starts the bundle up to its registrations.
 
-    The archive is not touched: the storage folder, the index and the ledger are exchanged for empty ones, and a database of the
-    C++ plugin is not taken over.
+    The archive is not touched: the storage folder, the index and the ledger are exchanged for empty ones, and a
+    database of the C++ plugin is not taken over.
 
     Raises:
         ConfigurationError, DeferredDeleteError: as the start would.

@@ -36,7 +36,8 @@ class AssociationsPart(Part):
         settings = configuration.dicom_associations
         assert settings is not None
         self._changes = sdk.ChangeType
-        # Now, not at ORTHANC_STARTED: DCMTK asks the environment for each association, and the DICOM server starts after the plugins.
+        # Now, not at ORTHANC_STARTED: DCMTK asks the environment for each association, and the DICOM server starts
+        # after the plugins.
         logger.info("%s", nodelay.apply(settings, os.environ))
         core = configuration.core
         self.tuner = (

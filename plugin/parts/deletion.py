@@ -32,7 +32,8 @@ class DeletionPart(Part):
     Args:
         sdk: the `orthanc` module.
         configuration: with the section.
-        loopback: a client of our own REST API; None where our threads cannot ask it, which leaves no background deletion of studies and no restore.
+        loopback: a client of our own REST API; None where our threads cannot ask it, which leaves no background
+            deletion of studies and no restore.
         proven: whether an instance that Orthanc gives back is what our own transcoder makes of the original.
 
     Raises:

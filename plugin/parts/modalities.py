@@ -28,7 +28,8 @@ class ModalityFollower:
     Args:
         loopback: a client of this Orthanc.
         tell: is given the ports, each time they have been asked for.
-        retry_s: pauses before Orthanc is asked again when it did not answer; after the last it is left until the next change.
+        retry_s: pauses before Orthanc is asked again when it did not answer; after the last it is left until the next
+            change.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ class Part:
 
     Attributes:
         section: the section's name in orthanc.json.
-        needs: functions of the SDK without which the section cannot work. Asked of the SDK itself, since distributions patch
-            versions and builds leave functions out.
+        needs: functions of the SDK without which the section cannot work. Asked of the SDK itself, since distributions
+            patch versions and builds leave functions out.
         lost: what an operator is told not to work where `started` raises.
     """
 

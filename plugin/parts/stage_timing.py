@@ -77,8 +77,8 @@ class StageTimingPart(Part):
     def publish(self) -> None:
         """Puts the exposition's numbers among Orthanc's own metrics.
 
-        SetMetricsValue takes only the lock of Orthanc's registry, which nobody holds while waiting for Python's: no deadlock, and a
-        microsecond each. It raises before ORTHANC_STARTED.
+        SetMetricsValue takes only the lock of Orthanc's registry, which nobody holds while waiting for Python's: no
+        deadlock, and a microsecond each. It raises before ORTHANC_STARTED.
         """
         kind = int(self._sdk.MetricsType.DEFAULT)
         for name, value in self.exposition.flat().items():

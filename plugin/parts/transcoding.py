@@ -69,8 +69,8 @@ class TranscodingPart(Part):
                 "outcomes by rule",
                 lambda _: rest.json_answer(self.transcoder.counters()),
             ),
-            # POST because the instance is its body; it changes nothing. Not by Orthanc's identifier: a route that asked Orthanc for the file
-            # would hold one HTTP thread while it waits for another.
+            # POST because the instance is its body; it changes nothing. Not by Orthanc's identifier: a route that asked
+            # Orthanc for the file would hold one HTTP thread while it waits for another.
             rest.Route("POST", "/transcoder/explain", "which rule decides about a DICOM file, and why", self._explain),
         ]
 

@@ -1,8 +1,9 @@
 """Forks a process that stores and deletes, and kills it: `python -m tests.fault.kill_zygote ROOT SEED KILLS` kills on each line of stdin.
 
-Forking spares each of 200 processes the imports, and lets the axe fall also while the ledger is being opened. What was done is appended to
-ROOT/done.NUMBER, one file for each life: `stored` and `removed` once the storage area has returned, `removing` before it is asked. A SIGKILL can cut
-the last line short, where it crosses a page and the kernel rests between the two (generic_perform_write): a line counts once it has its end.
+Forking spares each of 200 processes the imports, and lets the axe fall also while the ledger is being opened. What was
+done is appended to ROOT/done.NUMBER, one file for each life: `stored` and `removed` once the storage area has returned,
+`removing` before it is asked. A SIGKILL can cut the last line short, where it crosses a page and the kernel rests
+between the two (generic_perform_write): a line counts once it has its end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from deferred_delete import DeferredDelete, Settings
 
-# A life ends after so many lines of its record at most, and a moment later: in the middle of something, on a slow disk as on a fast one.
+# A life ends after so many lines of its record at most, and a moment later: in the middle of something, on a slow disk
+# as on a fast one.
 MOST_LINES = 120
 LONGEST_MOMENT_S = 0.005
 # So often it is over while the ledger is being opened, or soon after.

@@ -1,7 +1,7 @@
 """What a power cut does to two databases that are synced at different moments, acted out with a real Orthanc.
 
-The machine cannot be switched off here. What it would leave is made by hand: Orthanc's index as it was before the deletion, the ledger as it was
-after, and the boot identity of another boot in the ledger.
+The machine cannot be switched off here. What it would leave is made by hand: Orthanc's index as it was before the
+deletion, the ledger as it was after, and the boot identity of another boot in the ledger.
 """
 
 from __future__ import annotations

@@ -102,6 +102,7 @@ def test_kills_at_random_moments_of_deleting_and_storing_lose_nothing(
         assert named <= on_disk, "the index names a file that is gone"
         assert not deleted & on_disk, "a deletion that Orthanc acknowledged is forgotten"
         server.stop()
-    # What is on disk and in neither index nor ledger was written by a store that the kill cut off before Orthanc's commit,
-    # or deleted from the index in a commit that the kill cut off before the storage area was told: at most a few per kill.
+    # What is on disk and in neither index nor ledger was written by a store that the kill cut off before Orthanc's
+    # commit, or deleted from the index in a commit that the kill cut off before the storage area was told: at most a
+    # few per kill.
     assert len(on_disk - named) <= 10 * 4

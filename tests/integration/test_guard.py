@@ -134,7 +134,8 @@ def test_a_zip_with_such_a_file_does_not_kill(make_server: ServerFactory, small_
     with make_server(GUARD) as server:
         post(server, archive.getvalue())
         assert len(refusals(server)) == 1
-        # What Orthanc makes of the rest of an archive with a bad file in it is its own affair: the one before it is stored.
+        # What Orthanc makes of the rest of an archive with a bad file in it is its own affair: the one before it is
+        # stored.
         assert 1 <= len(server.json("GET", "/instances")) <= 2
 
 

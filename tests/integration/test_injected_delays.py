@@ -1,6 +1,7 @@
 """A delay of known length, put into one place at a time, is found in the stage and step that it belongs to and nowhere else.
 
-The delay is far longer than what a busy machine adds by itself, and medians are compared with it: nothing here depends on speed.
+The delay is far longer than what a busy machine adds by itself, and medians are compared with it: nothing here depends
+on speed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def slow(*arguments, **options):
 setattr(owner, {function!r}, slow)
 """
 
-# Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one is written after the store.
+# Module, class in it or nothing, function; where its time goes, and how often per image: it is two files, of which one
+# is written after the store.
 PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
     "the storage area writes slowly": (
         "deferred_delete.storage.file_storage",

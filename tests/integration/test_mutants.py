@@ -1,6 +1,7 @@
 """Mutated real files: Orthanc with the bundle takes and refuses what native Orthanc does, and outlives what native Orthanc dies of.
 
-A few hundred in the suite; `MUTANTS=5000 MUTANTS_SEED=21 make test PYTEST_ARGUMENTS="tests/integration/test_mutants.py --timeout 0 -s"` for more.
+A few hundred in the suite; `MUTANTS=5000 MUTANTS_SEED=21 make test PYTEST_ARGUMENTS="tests/integration/test_mutants.py
+--timeout 0 -s"` for more.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def meta_bytes(path: Path) -> int:
 def send(server: OrthancProcess, path: Path, like: Path) -> int:
     """Send a file as it lies on the disk; its status, -1 where the data set cannot be read.
 
-    No Orthanc answers such a one, nor does it end the association: without a look at its log the sender would wait for a timeout.
+    No Orthanc answers such a one, nor does it end the association: without a look at its log the sender would wait for
+    a timeout.
     """
     meta = dcmread(like, stop_before_pixels=True).file_meta
     ae = AE("MUTANT")

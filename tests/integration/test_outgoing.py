@@ -75,7 +75,8 @@ def test_ipv6_is_watched_where_orthanc_listens_on_it(
         command = [tool("storescu"), "-aec", "ORTHANC", address, str(watched(server).dicom_port), str(small_study[0])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if address == "::1" and done.returncode != 0:
-            # DCMTK's networking knows IPv4 only up to 3.6.7 at least: then nobody listens there, whatever the tuner does.
+            # DCMTK's networking knows IPv4 only up to 3.6.7 at least: then nobody listens there, whatever the tuner
+            # does.
             assert not listens_on_ipv6(server)
             pytest.skip("this Orthanc's DICOM server listens on IPv4 only")
         assert (done.returncode, status(server)["associations_seen"]) == (0, 1), done.stderr

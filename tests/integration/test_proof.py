@@ -21,8 +21,8 @@ pytestmark = pytest.mark.orthanc
 SECTIONS: dict[str, Any] = {"IngestTranscoder": {"Default": "JPEGLosslessSV1"}, "StageTiming": {}}
 OURS: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 0}}
 
-# A decoder that returns one wrong bit, but not in the self-test at start nor for the first instance, which is always verified in the callback;
-# 200 ms late, so that writes end first.
+# A decoder that returns one wrong bit, but not in the self-test at start nor for the first instance, which is always
+# verified in the callback; 200 ms late, so that writes end first.
 LYING = """
 import time
 from transcoder.codecs import JpegLossless

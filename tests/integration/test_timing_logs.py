@@ -15,8 +15,9 @@ from timing.logs import read_logs
 pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
 
 SECTIONS = {"StageTiming": {}, "DeferredDelete": {"GracePeriod": 0}}
-# The log says when a request was seen and "New instance stored", the live stages when callbacks ran: of one instance, they
-# differ by what lies between. Half a second is more than any machine needs for that, and less than what is injected below.
+# The log says when a request was seen and "New instance stored", the live stages when callbacks ran: of one instance,
+# they differ by what lies between. Half a second is more than any machine needs for that, and less than what is
+# injected below.
 TOLERANCE_MS = 500.0
 INJECTED_S = 1.5
 

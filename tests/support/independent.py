@@ -30,7 +30,8 @@ from pydicom.uid import (
 DCMTK_DECODERS = {JPEGLossless: "dcmdjpeg", JPEGLosslessSV1: "dcmdjpeg", JPEGLSLossless: "dcmdjpls"}
 
 
-# Each reads a file that is native, or compressed in one of these syntaxes, and writes a native one. DCMTK and GDCM 3.0 know no HTJ2K.
+# Each reads a file that is native, or compressed in one of these syntaxes, and writes a native one. DCMTK and GDCM 3.0
+# know no HTJ2K.
 PROGRAMS: dict[str, tuple[list[str], ...]] = {
     JPEGLosslessSV1: (["dcmdjpeg", "+cn"], ["gdcmconv", "--raw"]),
     JPEGLSLossless: (["dcmdjpls"], ["gdcmconv", "--raw"]),

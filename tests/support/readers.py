@@ -40,7 +40,8 @@ def _converted(command: list[str], dicom: bytes) -> bytes:
 def decoded(dicom: bytes, target: str) -> dict[str, bytes]:
     """Native pixel bytes by the name of each reader there is for the target; padding may follow.
 
-    GDCM 3.0 knows no HTJ2K, aborts on JPEG lossless and RLE of fewer than 8 bits stored in 8, and mixes up RLE planes of 16-bit
+    GDCM 3.0 knows no HTJ2K, aborts on JPEG lossless and RLE of fewer than 8 bits stored in 8, and mixes up RLE planes
+    of 16-bit
     colour: each of them with files it encoded itself, too.
     """
     found: dict[str, bytes] = {}

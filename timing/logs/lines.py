@@ -43,7 +43,8 @@ class NoRecord(Enum):
 def parse(raw: str) -> LogLine | NoRecord:
     """Return the record in `raw`, or why there is none.
 
-    Orthanc writes `I1110 11:40:45.073515 File.cpp:624] (category) text`, from 1.12.2 on with the thread's name before the file.
+    Orthanc writes `I1110 11:40:45.073515 File.cpp:624] (category) text`, from 1.12.2 on with the thread's name before
+    the file.
     """
     raw = raw[:MAX_LINE_LENGTH]
     if "\x1b" in raw:

@@ -35,7 +35,8 @@ class GapBin(msgspec.Struct, frozen=True):
 class LoggedProtocol(msgspec.Struct, frozen=True):
     """What came in over one protocol.
 
-    `stages` holds only instances whose lines are certain; `overlapped` ones are not among them. `beside` holds what is no
+    `stages` holds only instances whose lines are certain; `overlapped` ones are not among them. `beside` holds what is
+    no
     stage: the gap to the instance before of the same client, the HTTP answer, the lines of changes.
     """
 

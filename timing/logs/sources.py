@@ -55,8 +55,9 @@ def lines_of(name: str, progress: Callable[[int], None] | None = None) -> Iterat
 def in_time_order(names: Sequence[str]) -> list[str]:
     """Return logs in the order of their first records, so that orthanc.log may be named before orthanc.log.1.
 
-    Lines do not tell the year. All times are put on a circle of one year, and the beginning is after its longest stretch without a
-    log. A log without a record stays behind the one it was named after; with "-" among them, the order is that given.
+    Lines do not tell the year. All times are put on a circle of one year, and the beginning is after its longest
+    stretch without a log. A log without a record stays behind the one it was named after; with "-" among them, the
+    order is that given.
 
     Raises:
         OSError: a file cannot be opened.

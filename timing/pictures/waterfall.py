@@ -1,6 +1,7 @@
 """Waterfalls as SVG: one instance stage by stage, many instances on one clock.
 
-Lengths to the right are percentages and text is never scaled, so that the same picture is readable at 400 pixels and at 1600.
+Lengths to the right are percentages and text is never scaled, so that the same picture is readable at 400 pixels and at
+1600.
 """
 
 import math

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 def own_libraries_first() -> Iterator[None]:
     """Extension modules imported inside find symbols in their own libraries before the process's.
 
-    Orthanc is linked to the system's libjpeg. Without this, the wheel's libjpeg-turbo binds to that older one's functions, whose
-    structures differ: the process dies of a segmentation fault at the first image (seen with Orthanc 1.10.1). RTLD_DEEPBIND,
-    dlopen(3), turns the order round; it exists in glibc only, and elsewhere nothing is changed.
+    Orthanc is linked to the system's libjpeg. Without this, the wheel's libjpeg-turbo binds to that older one's
+    functions, whose structures differ: the process dies of a segmentation fault at the first image (seen with Orthanc
+    1.10.1). RTLD_DEEPBIND, dlopen(3), turns the order round; it exists in glibc only, and elsewhere nothing is changed.
 
     Only for libraries in C that free what they allocate: in C++ it would split the standard library's global objects.
     """

@@ -1,7 +1,7 @@
 """One encoder and decoder per target, over imagecodecs (which releases the GIL) and pylibjpeg-rle.
 
-What the experiments behind each choice of precision and sign showed is in the docstring of each codec. DCMTK 3.6.7, GDCM
-3.0.21 and pydicom 3 with pylibjpeg-openjpeg, pylibjpeg-rle and pyjpegls were the independent readers.
+What the experiments behind each choice of precision and sign showed is in the docstring of each codec. DCMTK 3.6.7,
+GDCM 3.0.21 and pydicom 3 with pylibjpeg-openjpeg, pylibjpeg-rle and pyjpegls were the independent readers.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Codec(ABC):
 class JpegLossless(Codec):
     """JPEG lossless, process 14 selection value 1 (.70, PS3.5 A.4.1 and 10.2): `lossless_jpeg` encodes, libjpeg-turbo decodes.
 
-    Unsigned samples are written with Bits Stored as precision. Streams have no sign: with precision 12 DCMTK gives signed
-    pixels back with their four sign bits zeroed, with precision 16 (what DCMTK's and GDCM's own encoders write, whatever
-    Bits Stored is) all readers give all 16 bits. So signed samples are written as they lie in their container.
+    Unsigned samples are written with Bits Stored as precision. Streams have no sign: with precision 12 DCMTK gives
+    signed pixels back with their four sign bits zeroed, with precision 16 (what DCMTK's and GDCM's own encoders write,
+    whatever Bits Stored is) all readers give all 16 bits. So signed samples are written as they lie in their container.
     Decoders size their samples by the precision: at least 9 bits in 16-bit samples, and 2 in 8-bit ones.
     """
 
@@ -98,10 +98,11 @@ class JpegLs(Codec):
 class Jpeg2000(Codec):
     """JPEG 2000 lossless (.90, PS3.5 A.4.4), by OpenJPEG, without multiple component transformation.
 
-    Precision is Bits Stored and the sign is Pixel Representation's (PS3.5 8.2.4 wants both consistent with the stream): with
-    precision 16 for 12 bits GDCM rewrites Bits Stored on decompressing, and unsigned for signed costs half the ratio.
-    Without a transformation the components are what Photometric Interpretation says, so RGB and YBR_FULL stay as they are.
-    Where 8 bits or fewer are stored in 16 the precision is 16: pylibjpeg-openjpeg and GDCM size their samples by it.
+    Precision is Bits Stored and the sign is Pixel Representation's (PS3.5 8.2.4 wants both consistent with the stream):
+    with precision 16 for 12 bits GDCM rewrites Bits Stored on decompressing, and unsigned for signed costs half the
+    ratio. Without a transformation the components are what Photometric Interpretation says, so RGB and YBR_FULL stay as
+    they are. Where 8 bits or fewer are stored in 16 the precision is 16: pylibjpeg-openjpeg and GDCM size their samples
+    by it.
     """
 
     def __init__(self) -> None:
@@ -135,9 +136,9 @@ class HighThroughputJpeg2000(Codec):
 
     The binding takes the precision from the array: 16 for 12 bits stored. It is put right afterwards in the SIZ marker
     segment (ISO/IEC 15444-1 A.5.1), which always follows SOC at once: a decoder takes from it only the sign, the final
-    range, and for unsigned components the level shift 2**(precision-1). So unsigned samples are shifted here, encoded as
-    signed ones (which are not shifted), and declared unsigned with the true precision. Bit planes are counted in QCD.
-    Below 9 of 16 bits the precision stays 16: readers size their samples by it.
+    range, and for unsigned components the level shift 2**(precision-1). So unsigned samples are shifted here, encoded
+    as signed ones (which are not shifted), and declared unsigned with the true precision. Bit planes are counted in
+    QCD. Below 9 of 16 bits the precision stays 16: readers size their samples by it.
     """
 
     _SIZ = b"\xff\x4f\xff\x51"
@@ -177,8 +178,8 @@ class HighThroughputJpeg2000(Codec):
 class ProgressiveHighThroughputJpeg2000(HighThroughputJpeg2000):
     """HTJ2K lossless with what .202 asks beyond .201 (PS3.5 10.18), so that a reader can fetch a thumbnail from a stream's beginning.
 
-    Progression RPCL, which is OpenJPH's own choice, tile-part lengths (TLM), and decompositions until the lowest resolution
-    is no wider or no higher than 64. The stream is looked at, since the binding promises none of it.
+    Progression RPCL, which is OpenJPH's own choice, tile-part lengths (TLM), and decompositions until the lowest
+    resolution is no wider or no higher than 64. The stream is looked at, since the binding promises none of it.
     """
 
     _COD = b"\xff\x52"
@@ -191,8 +192,8 @@ class ProgressiveHighThroughputJpeg2000(HighThroughputJpeg2000):
         needed = 0
         while min(layout.rows, layout.columns) > 64 << needed:
             needed += 1
-        # Five are OpenJPH's own choice. A side of one pixel cannot be halved: some versions leave such levels out, others
-        # (with imagecodecs 2026.10) then decode an image of one row to other pixels.
+        # Five are OpenJPH's own choice. A side of one pixel cannot be halved: some versions leave such levels out,
+        # others (with imagecodecs 2026.10) then decode an image of one row to other pixels.
         possible = min(layout.rows, layout.columns).bit_length() - 1
         stream = self._encoded(frame, layout, tlm=True, resolutions=max(needed, min(5, possible)))
         self._check_markers(stream, needed)

@@ -1,10 +1,12 @@
 """JPEG lossless, process 14 selection value 1 (ITU-T T.81 annex H), written with numpy.
 
-libjpeg-turbo codes each sample by several calls and goes over the image twice: 8.7 ms for 512 x 512 samples of 12 bits where this takes
-3 (the stream is as long to a thousandth). Every step here is an operation on whole arrays: differences, a table look-up that
-gives each difference its bits, and neighbours joined in pairs until they fill machine words. numpy releases the GIL in all of them.
+libjpeg-turbo codes each sample by several calls and goes over the image twice: 8.7 ms for 512 x 512 samples of 12 bits
+where this takes 3 (the stream is as long to a thousandth). Every step here is an operation on whole arrays:
+differences, a table look-up that gives each difference its bits, and neighbours joined in pairs until they fill machine
+words. numpy releases the GIL in all of them.
 
-Streams are decoded by libraries only (libjpeg-turbo here, DCMTK, GDCM and pydicom in tests), so that encoder and decoder share no code.
+Streams are decoded by libraries only (libjpeg-turbo here, DCMTK, GDCM and pydicom in tests), so that encoder and
+decoder share no code.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from typing import Any
 
 import numpy as np
 
-# Samples coded at a time: arrays of a quarter of a megabyte at most, which malloc recycles whatever its thresholds are. With four times as many
-# it took memory from the kernel and gave it back each time: 2,000 page faults a slice doubled the time.
+# Samples coded at a time: arrays of a quarter of a megabyte at most, which malloc recycles whatever its thresholds are.
+# With four times as many it took memory from the kernel and gave it back each time: 2,000 page faults a slice doubled
+# the time.
 _BAND_SAMPLES = 32768
-# Every n-th difference is counted for the Huffman table: an odd number, so that the columns counted change from row to row.
+# Every n-th difference is counted for the Huffman table: an odd number, so that the columns counted change from row to
+# row.
 _COUNT_EVERY = 7
-# A symbol is taken to be at least this rare, seen or not: its code is then at most 15 bits long with the one that is reserved,
-# since a Huffman code of n bits needs a total weight of the (n+2)th Fibonacci number (2584 for 16).
+# A symbol is taken to be at least this rare, seen or not: its code is then at most 15 bits long with the one that is
+# reserved, since a Huffman code of n bits needs a total weight of the (n+2)th Fibonacci number (2584 for 16).
 _RAREST = 1024
 
 _WORD_BITS = np.uint64(64)
@@ -35,7 +39,8 @@ _ONE = np.uint64(1)
 _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 
-# Differences modulo 2**16 in their order, in runs of one category SSSS (T.81 table H.2): 0, 1, 2 and 3, ..., 32768, ..., -3 and -2, -1.
+# Differences modulo 2**16 in their order, in runs of one category SSSS (T.81 table H.2): 0, 1, 2 and 3, ..., 32768,
+# ..., -3 and -2, -1.
 _RUN_CATEGORIES = [*range(17), *range(15, 0, -1)]
 _RUN_LENGTHS = [1, *(1 << power for power in range(15)), 1, *(1 << power for power in range(14, -1, -1))]
 _CATEGORY: Any = np.repeat(np.array(_RUN_CATEGORIES, np.uint8), _RUN_LENGTHS)
@@ -57,8 +62,9 @@ _FOLLOWING = _following_bits()
 def encode(samples: Any, precision: int, *, rgb: bool = False) -> bytes:
     """One frame as a JPEG stream.
 
-    Some readers believe the stream's word on colour before Photometric Interpretation. So RGB is said to be RGB, and of YBR_FULL nothing is
-    said, as GDCM does: where a marker says YCbCr (JFIF, or Adobe's), libjpeg-turbo refuses to decode.
+    Some readers believe the stream's word on colour before Photometric Interpretation. So RGB is said to be RGB, and of
+    YBR_FULL nothing is said, as GDCM does: where a marker says YCbCr (JFIF, or Adobe's), libjpeg-turbo refuses to
+    decode.
 
     Args:
         samples: rows x columns or rows x columns x 3, of uint8 or uint16.

@@ -1,7 +1,8 @@
 """What the head of a code stream says of itself, read before a decoder is let near it.
 
-An image in a stream may be larger than its DICOM attributes say, have a sign they do not know, or be lossy. In plain Python, which does
-not crash. Errors are ValueError, IndexError and struct.error: whatever is raised, the stream is not decoded.
+An image in a stream may be larger than its DICOM attributes say, have a sign they do not know, or be lossy. In plain
+Python, which does not crash. Errors are ValueError, IndexError and struct.error: whatever is raised, the stream is not
+decoded.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def check(stream: bytes, request: FrameRequest) -> None:
     if head.precision > request.bits_allocated:
         raise ValueError(f"{head.precision} bits in the stream, {request.bits_allocated} allocated")
     if head.signed is None:
-        # Such streams have no sign: with fewer bits than the container, decoders give back the sign bits as they see fit.
+        # Such streams have no sign: with fewer bits than the container, decoders give back the sign bits as they see
+        # fit.
         if request.signed and head.precision != request.bits_allocated:
             raise ValueError(f"signed pixels in a stream of {head.precision} bits, which has no sign")
     elif head.signed != request.signed:

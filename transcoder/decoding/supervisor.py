@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_START_DEADLINE_S = 60.0
 _RESTART_DEADLINE_S = 10.0
-# Deaths count for so long. The first costs no pause; then they double, up to a minute: a bad sender must not make us start process
-# after process.
+# Deaths count for so long. The first costs no pause; then they double, up to a minute: a bad sender must not make us
+# start process after process.
 _MEMORY_OF_DEATHS_S = 600.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0

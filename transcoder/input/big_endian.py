@@ -1,7 +1,7 @@
 """Explicit VR big endian (retired, PS3.5 A.3) turned into little endian, in place: headers and values keep their lengths.
 
-Which bytes belong together is what the VR says (PS3.5 7.3), so a value whose VR says nothing, UN, cannot be turned, and the original
-is kept. Nothing is decoded: a text stays as it is, and a number is the same number.
+Which bytes belong together is what the VR says (PS3.5 7.3), so a value whose VR says nothing, UN, cannot be turned, and
+the original is kept. Nothing is decoded: a text stays as it is, and a number is the same number.
 """
 
 from __future__ import annotations

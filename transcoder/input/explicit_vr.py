@@ -1,7 +1,7 @@
 """Implicit VR little endian rewritten as explicit VR, value bytes untouched.
 
-Both syntaxes are little endian, so a value has the same bytes in each and only headers differ: nothing is decoded, and no
-text, date or number can come out otherwise than it went in. VRs come from the data dictionary of PS3.6 (pydicom's).
+Both syntaxes are little endian, so a value has the same bytes in each and only headers differ: nothing is decoded, and
+no text, date or number can come out otherwise than it went in. VRs come from the data dictionary of PS3.6 (pydicom's).
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def frame_streams(header: Header, frames: int, *, fragment_each: bool) -> list[b
         fragment_each: whether a frame must be one fragment, as in RLE (PS3.5 A.4.2).
 
     Raises:
-        KeptError: it cannot be known which fragment belongs to which frame, or an offset table contradicts the fragments.
+        KeptError: it cannot be known which fragment belongs to which frame, or an offset table contradicts the
+            fragments.
     """
     table, fragments = _items(header.view, header.found[PIXEL_DATA])
     if not fragments:

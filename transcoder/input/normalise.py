@@ -22,7 +22,8 @@ def open_data_set(
 ) -> Header:
     """Scan a data set as it was received; inflated where it is deflated, turned where it is big endian, but implicit VR stays as it is.
 
-    The policy can thus be asked before the work of a conversion is done. Pixel data in one of the ``decodable`` syntaxes stays compressed.
+    The policy can thus be asked before the work of a conversion is done. Pixel data in one of the ``decodable``
+    syntaxes stays compressed.
 
     Raises:
         KeptError: the syntax is not one to start from, or the data set cannot be read.

@@ -1,7 +1,7 @@
 """Encoders that lose information within a bound, and the measure of what they lost.
 
-Each frame is decoded again and measured before its stream is handed out: the bound is held, not hoped for, and what was lost can be
-written into the file (PS3.3 C.7.6.1.1.5). For one sample per pixel only.
+Each frame is decoded again and measured before its stream is handed out: the bound is held, not hoped for, and what was
+lost can be written into the file (PS3.3 C.7.6.1.1.5). For one sample per pixel only.
 """
 
 from __future__ import annotations
@@ -108,10 +108,11 @@ class LossyCodec(ABC):
 class NearLosslessJpegLs(LossyCodec):
     """JPEG-LS near-lossless (.81, PS3.5 A.4.3 and 10.3), by CharLS: no sample is off by more than NEAR.
 
-    Precision and lack of a sign are as in `JpegLs`. What is lost may carry a sample beyond its range, where a bit above Bits Stored
-    or the other sign is waiting: a stream of 16 bits for 12 stored may decode 4095 to 4097. A stream of precision 12 cannot, since
-    decoders clamp to the precision; so unsigned frames with samples that near to the top are written with Bits Stored
-    (by pyjpegls, which can and keeps Python's lock meanwhile). Signed ones cannot be, as readers then lose the sign: they are kept.
+    Precision and lack of a sign are as in `JpegLs`. What is lost may carry a sample beyond its range, where a bit above
+    Bits Stored or the other sign is waiting: a stream of 16 bits for 12 stored may decode 4095 to 4097. A stream of
+    precision 12 cannot, since decoders clamp to the precision; so unsigned frames with samples that near to the top are
+    written with Bits Stored (by pyjpegls, which can and keeps Python's lock meanwhile). Signed ones cannot be, as
+    readers then lose the sign: they are kept.
     """
 
     method = "ISO_14495_1"
@@ -184,14 +185,15 @@ class _NearJpegLs(JpegLs):
 class IrreversibleJpeg2000(LossyCodec):
     """JPEG 2000 with the irreversible 9-7 wavelet (.91, PS3.5 A.4.4), by OpenJPEG.
 
-    Precision and sign are as in `Jpeg2000`. OpenJPEG is told a peak signal-to-noise ratio, which it meets within some percent, for small
-    errors less well: a frame that came out above the bound is done again with less to lose. Not by ratio: the binding cannot, and at
-    one ratio a noisy image loses many times what a smooth one does.
+    Precision and sign are as in `Jpeg2000`. OpenJPEG is told a peak signal-to-noise ratio, which it meets within some
+    percent, for small errors less well: a frame that came out above the bound is done again with less to lose. Not by
+    ratio: the binding cannot, and at one ratio a noisy image loses many times what a smooth one does.
     """
 
     method = "ISO_15444_1"
     title = "JPEG 2000 irreversible"
-    # From one attempt to the next: small images have few streams to choose from, so that a small step may lead to the same one.
+    # From one attempt to the next: small images have few streams to choose from, so that a small step may lead to the
+    # same one.
     _STEPS = (0.97, 0.93, 0.85, 0.7, 0.5)
     _ROUNDING = 1 / 12  # mean square of what rounding to whole values adds
 

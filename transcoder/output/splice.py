@@ -35,7 +35,8 @@ _LONGEST_ITEM = 0xFFFFFFFE
 def encapsulated(fragments: Sequence[bytes]) -> list[bytes]:
     """Pixel Data with one fragment per frame and a basic offset table (PS3.5 A.4, table A.4-2).
 
-    Where offsets do not fit its 32 bits it stays empty, and an extended offset table stands before Pixel Data (PS3.3 C.7.6.3.1.8).
+    Where offsets do not fit its 32 bits it stays empty, and an extended offset table stands before Pixel Data (PS3.3
+    C.7.6.3.1.8).
 
     Raises:
         KeptError: a frame does not fit the 32-bit length of its item, or the frames are too many for a table.
@@ -74,10 +75,10 @@ def _extended_table(tag: int, numbers: Sequence[int]) -> tuple[bytes, bytes]:
 def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequence[bytes], target: Target) -> bytes:
     """Build the new file.
 
-    Every element stays byte for byte, but for the transfer syntax UID and group length of the file meta information, the
-    pixel data, Planar Configuration 1 (which becomes 0: PS3.5 8.2 and G.2 note 2), the retired group length of the pixel
-    data's group where there is one, which has to count the new bytes, and what described how compressed pixel data was
-    encapsulated (`header.ENCAPSULATION`), which goes with it.
+    Every element stays byte for byte, but for the transfer syntax UID and group length of the file meta information,
+    the pixel data, Planar Configuration 1 (which becomes 0: PS3.5 8.2 and G.2 note 2), the retired group length of the
+    pixel data's group where there is one, which has to count the new bytes, and what described how compressed pixel
+    data was encapsulated (`header.ENCAPSULATION`), which goes with it.
 
     Raises:
         KeptError: see `encapsulated`.

@@ -16,7 +16,8 @@ class Loss:
 
     Attributes:
         target: the transfer syntax.
-        bound: the largest difference of a stored value for JPEG-LS, the root of the mean squared difference for JPEG 2000.
+        bound: the largest difference of a stored value for JPEG-LS, the root of the mean squared difference for JPEG
+            2000.
         again: whether what was compressed with loss before is compressed once more.
     """
 

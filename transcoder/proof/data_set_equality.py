@@ -1,7 +1,7 @@
 """Proof that an explicit VR data set says the same as the implicit VR one it was made from.
 
-A walk of its own over both at once, rather than trust in the code that wrote the one from the other: same tags in the same
-order, same nesting, same value bytes.
+A walk of its own over both at once, rather than trust in the code that wrote the one from the other: same tags in the
+same order, same nesting, same value bytes.
 """
 
 from __future__ import annotations

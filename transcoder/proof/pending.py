@@ -12,7 +12,8 @@ from support.worker_pool import Task
 from ..input.file_meta import read_file_meta
 from ..outcome import MAX_DETAIL_CHARS, KeptError
 
-# Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed back.
+# Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed
+# back.
 _MOST_BYTES = 256 << 20
 
 

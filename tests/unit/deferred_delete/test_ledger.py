@@ -243,7 +243,8 @@ def test_enqueues_from_many_threads_are_all_recorded_while_rows_are_drained(ledg
     def enqueue(part: list[str]) -> None:
         try:
             for attachment in part:
-                # The index lock serialises Orthanc's removes; here four threads do without it, so a full queue may time out.
+                # The index lock serialises Orthanc's removes; here four threads do without it, so a full queue may time
+                # out.
                 while True:
                     try:
                         ledger.enqueue(attachment, 1)

@@ -1,7 +1,8 @@
 """Restores and background deletions under whatever comes: no state without an exit, none that waits for another for ever.
 
-The real ledger, worker, restorer and deleter around a fake Orthanc. At the end of every story three copies of it go on: Orthanc is well;
-Orthanc stays ill for ever; Orthanc stays ill and an operator cancels. In each of them everything comes to an end.
+The real ledger, worker, restorer and deleter around a fake Orthanc. At the end of every story three copies of it go on:
+Orthanc is well; Orthanc stays ill for ever; Orthanc stays ill and an operator cancels. In each of them everything comes
+to an end.
 """
 
 import logging

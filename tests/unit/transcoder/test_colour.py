@@ -56,7 +56,8 @@ COLOURS = {
 }
 
 
-# Some reader shows these in other colours, whatever the stream says: of YBR_FULL Orthanc (see the integration test), of 16-bit RLE GDCM.
+# Some reader shows these in other colours, whatever the stream says: of YBR_FULL Orthanc (see the integration test), of
+# 16-bit RLE GDCM.
 KEPT = {
     (name, target)
     for name, colour in COLOURS.items()
@@ -242,7 +243,8 @@ def test_dcmtk_s_viewers_show_the_same_colours(name: str, target: str) -> None:
     viewer = VIEWERS[target]
     before, after = shown_by_dcmtk(native(name), viewer), shown_by_dcmtk(transcoded(name, target), viewer)
     if COLOURS[name].photometric == "YBR_FULL":
-        # Native YBR_FULL is converted by DCMTK's renderer, JPEG by its decoder, and they round in other ways: with what DCMTK encoded, too.
+        # Native YBR_FULL is converted by DCMTK's renderer, JPEG by its decoder, and they round in other ways: with what
+        # DCMTK encoded, too.
         assert np.abs(before - after).max() <= 2
         before = shown_by_dcmtk(converted(native(name), ["dcmcjpeg", "+e1"]), viewer)
     assert np.array_equal(before, after)

@@ -16,15 +16,14 @@ import pytest
 
 from harness.orthanc_process import BUNDLE
 from transcoder import Reason
-from transcoder.decoding import interpreter
-from transcoder.decoding import self_test as specimen
+from transcoder.decoding import interpreter, self_test
 from transcoder.decoding.process import DecoderProcess, DiedError, Launch
 from transcoder.decoding.protocol import Family
 from transcoder.decoding.supervisor import Decoder
 from transcoder.outcome import KeptError
 
 ROGUE = "tests.support.rogue_decoders"
-REQUEST = specimen.REQUESTS[Family.RLE]
+REQUEST = self_test.REQUESTS[Family.RLE]
 GOOD = b"\x07" * 16
 MB = 1 << 20
 PATIENCE_S = 60.0
@@ -87,14 +86,14 @@ def gone(pid: int, deadline_s: float = 60.0) -> bool:
 
 
 @pytest.mark.parametrize("family", Family)
-def test_the_real_decoders_give_the_specimen_back(family: Family) -> None:
+def test_the_real_decoders_give_the_self_test_back(family: Family) -> None:
     decoder = Decoder(512 * MB, 5.0)
     decoder.start()
     try:
-        twice = decoder.decode(specimen.REQUESTS[family], [specimen.STREAMS[family]] * 2)
+        twice = decoder.decode(self_test.REQUESTS[family], [self_test.STREAMS[family]] * 2)
     finally:
         decoder.stop()
-    assert bytes(twice) == specimen.PIXELS * 2
+    assert bytes(twice) == self_test.PIXELS * 2
 
 
 @pytest.mark.parametrize(
@@ -265,12 +264,12 @@ def test_the_worker_goes_when_its_parent_is_killed(stream: str) -> None:
     program = f"""
 import sys; sys.path.insert(0, {str(BUNDLE)!r})
 from transcoder.decoding.supervisor import Decoder
-from transcoder.decoding import specimen
+from transcoder.decoding import self_test
 decoder = Decoder(512 << 20, 1.0, decoders={ROGUE!r})
 decoder.start()
 print(decoder.state.pid, flush=True)
 import threading
-threading.Thread(target=decoder.decode, args=(specimen.REQUESTS[1], [{stream!r}.encode()])).start()
+threading.Thread(target=decoder.decode, args=(self_test.REQUESTS[1], [{stream!r}.encode()])).start()
 threading.Event().wait()
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
