@@ -152,7 +152,7 @@ def pack(python: str, folder: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Packs; returns 0, or 1 with one line why not."""
-    parser = argparse.ArgumentParser(prog="python -m harness.packing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m release.packing", description=__doc__)
     parser.add_argument("--python", action="append", metavar="X.Y", help="by default the Python that runs this")
     parser.add_argument("--folder", type=Path, default=BUNDLE / "dist")
     parser.add_argument("--name", action="store_true", help="only say the archive's path")
