@@ -36,7 +36,7 @@ class DeferredDelete:
         sync: Orthanc's SyncStorageArea.
         ledger_path: The ledger's file, absolute; by default LEDGER_NAME in the storage folder.
         live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
-        header_copies: The same index, after any crash; see headers.py. Without it header copies are not rebuilt.
+        header_copies: The same index, after any crash; see header_copies.py. Without it header copies are not rebuilt.
 
     Attributes:
         headers_left_out: Whether the start left header copies neither written nor held in memory: the disk took none,

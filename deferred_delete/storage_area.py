@@ -36,7 +36,7 @@ class DeferredStorageArea:
     Attributes:
         ingest: Told of each store: the worker's reason to step back.
         write_header: Takes a header copy's UUID and content, and need not be done when it returns; None: it is written
-            and synced like everything else. See headers.py.
+            and synced like everything else. See header_copies.py.
     """
 
     def __init__(

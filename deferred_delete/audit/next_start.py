@@ -1,6 +1,6 @@
 """Foretells which missing header copies Orthanc's next start makes again.
 
-It goes by the rules of that start's own search, see headers.py.
+It goes by the rules of that start's own search, see header_copies.py.
 """
 
 import functools

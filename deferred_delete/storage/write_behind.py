@@ -2,7 +2,7 @@
 
 A file takes longer to make than a header copy to hold, above all in an archive that is still empty, where each file's
 folders are made too: native Orthanc has one file per image, a storage area of a plugin two. What is only in memory when
-the process is killed is made again from the images at the next start, as what a power cut took is; see headers.py. So
+the process is killed is made again from the images at the next start, as what a power cut took is; see header_copies.py. So
 this is for header copies alone, and only where that is certain.
 """
 

@@ -4,7 +4,7 @@
 `held`, where the worker cannot see them. *Importing*: each goes to Orthanc as a new instance, is read back and
 compared. *End*: only now the files of what is proven go back to the worker, which unlinks them. A crash anywhere
 repeats the step it was in: what is held stays held, what Orthanc has already it says so and is compared all the same. A
-restore waits for no background deletion: it takes what it brings back off their lists. See states.py for the states.
+restore waits for no background deletion: it takes what it brings back off their lists. See study_states.py for the states.
 """
 
 import errno
