@@ -157,7 +157,10 @@ def main() -> int:
                 failures.append(f"{cell.name}: {error}")
             progress.advance(task)
     size_mb = sum(path.stat().st_size for path in study) / 1e6
-    heading = f"{len(study)} slices of a synthetic CT phantom, {size_mb:.0f} MB; medians of {arguments.rounds} rounds; {machine()}"
+    heading = (
+        f"{len(study)} slices of a synthetic CT phantom, {size_mb:.0f} MB; medians of {arguments.rounds} rounds; "
+        f"{machine()}"
+    )
     report = "\n".join([heading, "", *(_show(name, found) for name, found in results.items())])
     report += "".join(f"\nfailed: {line}" for line in failures)
     raw = {name: [asdict(one) for one in found] for name, found in results.items()}

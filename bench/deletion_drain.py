@@ -57,7 +57,8 @@ def fill_ledger(path: Path, depth: int, first: list[str]) -> None:
         ledger.execute("PRAGMA journal_mode = OFF")
         ledger.execute("BEGIN")
         ledger.executemany(
-            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (?, ?, 1, ?, ?)",
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES "
+            "(?, ?, 1, ?, ?)",
             (
                 (n + 1, first[n] if n < len(first) else random_uuid(source), now_ms + n // 10, now_ms + n // 10)
                 for n in range(depth)

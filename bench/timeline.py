@@ -143,8 +143,10 @@ def picture(runs: dict[str, list[Segment]]) -> str:
     for number, (name, cycle) in enumerate(runs.items()):
         parts += panel(name, cycle, 10 + 110 * number, scale)
     legend = (
-        f"{SHOWN} instances of 525 KB, one association, loopback. Blue: data (tall: pieces of the image). Grey: acknowledgements alone.",
-        "Red: Orthanc has sent half of its response and waits to send the rest. Orange: storescu waits to send the end of the image.",
+        f"{SHOWN} instances of 525 KB, one association, loopback. Blue: data (tall: pieces of the image). Grey: "
+        "acknowledgements alone.",
+        "Red: Orthanc has sent half of its response and waits to send the rest. Orange: storescu waits to send the "
+        "end of the image.",
     )
     parts += [f'<text x="10" y="{height - 34 + 20 * number}">{line}</text>' for number, line in enumerate(legend)]
     parts.append("</svg>")
@@ -161,7 +163,8 @@ def main() -> int:
         OUTPUT.write_text(picture(runs))
         for name, cycle in runs.items():
             print(
-                f"{name}: {cycle[-1].at_ms:.1f} ms, stalls {[(kind, round(end - begin, 1)) for begin, end, kind in stalls(cycle)]}"
+                f"{name}: {cycle[-1].at_ms:.1f} ms, stalls "
+                f"{[(kind, round(end - begin, 1)) for begin, end, kind in stalls(cycle)]}"
             )
     except OrthancError as error:
         print(f"timeline: {error}", file=sys.stderr)

@@ -41,7 +41,10 @@ def make(folder: Path) -> Certificate:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / "dicom.key", folder / "dicom.crt")
-    words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    words = (
+        "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext "
+        "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    )
     files = ["-keyout", str(made.key), "-out", str(made.certificate)]
     subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
     return made

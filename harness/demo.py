@@ -30,7 +30,8 @@ def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     ):
         if not port_is_free(port):
             raise OrthancError(
-                f"{name} port {port} is in use (by an Orthanc service?): stop it, or give another: make run {variable}={port + 1}"
+                f"{name} port {port} is in use (by an Orthanc service?): stop it, or give another: make run "
+                f"{variable}={port + 1}"
             )
     configuration |= {
         "HttpPort": arguments.http_port,
@@ -45,7 +46,8 @@ def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:
 def serve(server: OrthancProcess) -> int:
     """Keeps the server until Ctrl-C or its end."""
     say(
-        f"\nOrthanc keeps serving: {server.url}/app/explorer.html, operators' page {server.url}/bundle/, DICOM port {server.dicom_port}"
+        f"\nOrthanc keeps serving: {server.url}/app/explorer.html, operators' page {server.url}/bundle/, DICOM port "
+        f"{server.dicom_port}"
     )
     say("Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
@@ -77,7 +79,8 @@ def main() -> int:
         server = OrthancProcess(BUNDLE / "var" / "run", make_configuration(parse_arguments()))
         with server:
             say(
-                f"Orthanc {server.json('GET', '/system')['Version']} with the bundle on {server.url}, log {server.log_path}"
+                f"Orthanc {server.json('GET', '/system')['Version']} with the bundle on {server.url}, log "
+                f"{server.log_path}"
             )
             job(server)
             if not os.environ.get("RUN_ONCE"):

@@ -68,7 +68,8 @@ def remove_earlier_run(server: OrthancProcess) -> None:
 def store_over_cstore(server: OrthancProcess, paths: list[Path]) -> None:
     """One unmodified storescu association."""
     say(
-        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 196 MB, on one association"
+        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 196 MB, on one "
+        "association"
     )
     before = instance_count(server)
     ended = threading.Event()
@@ -98,7 +99,8 @@ def store_over_http(server: OrthancProcess, slices: list[Path], files: list[Path
     """A second phantom and the real files of pydicom's wheel, POST /instances."""
     syntaxes = {wheel_files.transfer_syntax(path) for path in files}
     say(
-        f"\n[bold]2. HTTP[/]: {len(slices)} more phantom slices, and {len(files)} real files from pydicom in {len(syntaxes)} transfer syntaxes"
+        f"\n[bold]2. HTTP[/]: {len(slices)} more phantom slices, and {len(files)} real files from pydicom in "
+        f"{len(syntaxes)} transfer syntaxes"
     )
     began = time.monotonic()
     count = 0
@@ -138,7 +140,8 @@ def report_rate(instances: int, paths: list[Path], seconds: float) -> None:
     """Instances and megabytes a second."""
     size = sum(path.stat().st_size for path in paths)
     say(
-        f"  {instances} instances in {seconds:.1f} s: {instances / seconds:.0f} instances/s, {size / seconds / 1e6:.0f} MB/s"
+        f"  {instances} instances in {seconds:.1f} s: {instances / seconds:.0f} instances/s, "
+        f"{size / seconds / 1e6:.0f} MB/s"
     )
 
 
@@ -163,7 +166,8 @@ def check_transcoding(server: OrthancProcess, slices: list[Path]) -> None:
             raise StepFailedError(f"transcoding: the pixels of {path.name} are not those that were sent")
     statistics = server.json("GET", "/statistics")
     say(
-        f"  {CHECKED_SLICES} slices read back and decoded by pydicom: bit for bit what was sent, now {stored.file_meta.TransferSyntaxUID.name}"
+        f"  {CHECKED_SLICES} slices read back and decoded by pydicom: bit for bit what was sent, now "
+        f"{stored.file_meta.TransferSyntaxUID.name}"
     )
     say(f"  on disk: {int(statistics['TotalDiskSize']) / 1e6:.0f} MB")
 
@@ -186,7 +190,8 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
     pending = pending_deletions(server)
     files = len(server.attachment_files())
     say(
-        f"  returned after {elapsed_ms:.0f} ms with {pending} files pending; they go after the grace period of {GRACE_PERIOD_S} s (60 s by default)"
+        f"  returned after {elapsed_ms:.0f} ms with {pending} files pending; they go after the grace period of "
+        f"{GRACE_PERIOD_S} s (60 s by default)"
     )
     if pending < slices:
         raise StepFailedError(f"deletion: {pending} files are pending, expected at least {slices}")

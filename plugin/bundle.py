@@ -90,7 +90,8 @@ class Bundle:
             missing = [name for name in kind.needs if not hasattr(self.sdk, name)]
             if missing and kind.section in self.configuration.enabled:
                 raise ConfigurationError(
-                    f"{kind.section}: this Orthanc's Python plugin has no {', '.join(missing)}: expected a newer orthanc-python"
+                    f"{kind.section}: this Orthanc's Python plugin has no {', '.join(missing)}: expected a newer "
+                    "orthanc-python"
                 )
 
     def register(self) -> None:

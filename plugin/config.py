@@ -201,7 +201,8 @@ def parse(text: str, folder: Path) -> Configuration:
 def _check_transcoder(core: CoreSettings, settings: transcoder_settings.Settings) -> None:
     if core.ingest_transcoding:
         raise ConfigurationError(
-            f"IngestTranscoding: {core.ingest_transcoding!r}: Orthanc's own ingest transcoding and IngestTranscoder are both on, "
+            f"IngestTranscoding: {core.ingest_transcoding!r}: Orthanc's own ingest transcoding and IngestTranscoder "
+            "are both on, "
             "expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
         )
     try:

@@ -60,7 +60,8 @@ def storage_conflict(document: dict[str, Any], libraries: set[str]) -> str:
         settings = document.get(section)
         if library in libraries and isinstance(settings, dict) and settings.get("EnableStorage"):
             return (
-                f"{section}.EnableStorage: true: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
+                f"{section}.EnableStorage: true: {library} is loaded and owns the storage area, so DeferredDelete "
+                "cannot: "
                 "expected one of both: set EnableStorage to false, or remove DeferredDelete"
             )
     return ""

@@ -62,7 +62,8 @@ def activate(bundle: Path) -> None:
         except ImportError as error:
             if "more than once per process" in str(error):
                 raise EnvironmentRefusedError(
-                    "Orthanc restarted inside its own process (/tools/reset), and numpy can be loaded only once in a process: "
+                    "Orthanc restarted inside its own process (/tools/reset), and numpy can be loaded only once in a "
+                    "process: "
                     "expected a restart of the Orthanc service"
                 ) from None
             raise EnvironmentRefusedError(

@@ -82,6 +82,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.Error as error:
         raise IndexUnreadableError(
-            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, because the last "
+            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, "
+            "because the last "
             "run ended without a proper stop"
         ) from None

@@ -34,7 +34,8 @@ def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[
         if not any(re.search(r"licen[cs]e|copying", path, re.IGNORECASE) for path in found):
             if not own.is_file():
                 raise PackingError(
-                    f"{library.name} {library.version} has no licence text in its wheel: put it into {own}, from the project's own source"
+                    f"{library.name} {library.version} has no licence text in its wheel: put it into {own}, from the "
+                    "project's own source"
                 )
             found[own.name] = own.read_bytes()
         texts += [(f"{library.name} {library.version}: {path}", content) for path, content in found.items()]

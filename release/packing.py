@@ -165,7 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
             path = pack(python, parsed.folder)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             print(
-                f"{path}: {path.stat().st_size / 1e6:.0f} MB, {len(locked(lock_path(python)))} libraries, sha256 {digest}"
+                f"{path}: {path.stat().st_size / 1e6:.0f} MB, {len(locked(lock_path(python)))} libraries, sha256 "
+                f"{digest}"
             )
     except (PackingError, OSError) as error:
         print(f"bundle: {error}", file=sys.stderr)

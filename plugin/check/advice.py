@@ -44,7 +44,10 @@ def python_plugin(configuration: Configuration) -> Advice:
     """Whether Orthanc would load the bundle at all, and this one."""
     library = plugins(configuration).get(PYTHON_PLUGIN)
     if library is None:
-        yield f'Plugins: names no {PYTHON_PLUGIN}: the bundle would not be loaded: expected "/usr/share/orthanc/plugins/{PYTHON_PLUGIN}" there'
+        yield (
+            f"Plugins: names no {PYTHON_PLUGIN}: the bundle would not be loaded: expected "
+            f'"/usr/share/orthanc/plugins/{PYTHON_PLUGIN}" there'
+        )
         return
     if not library.exists():
         yield f"Plugins: {library} is not there: expected the package orthanc-python"
@@ -53,11 +56,17 @@ def python_plugin(configuration: Configuration) -> Advice:
     threads = configuration.document.get("Python", {})
     allowed = isinstance(threads, dict) and threads.get("AllowThreads") is True
     if numbers and (int(numbers[1]), int(numbers[2])) >= (4, 3) and not allowed:
-        yield 'Python.AllowThreads: not true: with this Python plugin callbacks hold up one another: add "Python": {"AllowThreads": true}'
+        yield (
+            'Python.AllowThreads: not true: with this Python plugin callbacks hold up one another: add "Python": '
+            '{"AllowThreads": true}'
+        )
     bundle = _script(configuration)
     embedded = sorted({found.decode() for found in _EMBEDDED.findall(library.read_bytes())})
     if bundle is not None and len(embedded) == 1 and not _libraries(bundle.parents[1], embedded[0]).is_dir():
-        yield f"PythonScript: {bundle.parents[1]} has no libraries for Python {embedded[0]}, which this Orthanc embeds: it would refuse to start"
+        yield (
+            f"PythonScript: {bundle.parents[1]} has no libraries for Python {embedded[0]}, which this Orthanc "
+            "embeds: it would refuse to start"
+        )
 
 
 def python_script(configuration: Configuration) -> Advice:
@@ -68,7 +77,10 @@ def python_script(configuration: Configuration) -> Advice:
         return
     script = _script(configuration)
     if script is None:
-        yield f"PythonScript: {named}: not the bundle's plugin/main.py: its sections would do nothing, unless that script loads it"
+        yield (
+            f"PythonScript: {named}: not the bundle's plugin/main.py: its sections would do nothing, unless that "
+            "script loads it"
+        )
     elif not Path(str(named)).is_absolute():
         yield f"PythonScript: {named}: relative to the folder in which Orthanc is started: expected an absolute path"
 
@@ -79,7 +91,8 @@ def grace_period(configuration: Configuration) -> Advice:
     limited = [key for key in ("MaximumStorageSize", "MaximumPatientCount") if configuration.document.get(key)]
     if deletion is not None and limited and deletion.grace_period >= LONG_GRACE_S:
         yield (
-            f"DeferredDelete.GracePeriod: {deletion.grace_period:g}: with {limited[0]} the files of recycled patients keep their place on the "
+            f"DeferredDelete.GracePeriod: {deletion.grace_period:g}: with {limited[0]} the files of recycled "
+            "patients keep their place on the "
             "disk until the grace period ends: expected room for what arrives in that time, or a shorter one"
         )
 
@@ -91,7 +104,10 @@ def network_disk(configuration: Configuration) -> Advice:
         return
     kind = kind_of(configuration.storage_root)
     if is_remote(kind) and deletion.workers == 1:
-        yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: expected Workers of 4 or more"
+        yield (
+            f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each "
+            "unlink: expected Workers of 4 or more"
+        )
     ledger = kind_of(configuration.ledger_path.parent)
     if is_remote(ledger):
         expected = (
@@ -100,7 +116,8 @@ def network_disk(configuration: Configuration) -> Advice:
             else "expected a path on a disk of this machine"
         )
         yield (
-            f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be damaged, because SQLite's "
+            f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be "
+            "damaged, because SQLite's "
             f"write-ahead log needs shared memory: {expected}"
         )
 
@@ -124,7 +141,10 @@ def ledger(configuration: Configuration) -> Advice:
         return
     (version,) = struct.unpack_from(">I", header, 60)
     if version > SCHEMA_VERSION:
-        yield f"DeferredDelete.Path: {path}: schema version {version}, written by a newer bundle: this one takes up to {SCHEMA_VERSION}, and Orthanc would not start"
+        yield (
+            f"DeferredDelete.Path: {path}: schema version {version}, written by a newer bundle: this one takes up to "
+            f"{SCHEMA_VERSION}, and Orthanc would not start"
+        )
 
 
 def ports(configuration: Configuration) -> Advice:
@@ -154,7 +174,8 @@ def overwriting(configuration: Configuration) -> Advice:
     overwrite = configuration.document.get("OverwriteInstances")
     if deletion is not None and overwrite and overwrite != "Never" and deletion.grace_period >= LONG_GRACE_S:
         yield (
-            f"OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period ({deletion.grace_period:g} s): "
+            "OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period "
+            f"({deletion.grace_period:g} s): "
             "expected room for both"
         )
 
@@ -168,7 +189,8 @@ def losses(configuration: Configuration) -> Advice:
         origins = (rule.origin,) if isinstance(rule.origin, str) else rule.origin
         if rule.lossy is not None and (origins is None or "http" in origins):
             yield (
-                f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and would lose something then: "
+                f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and "
+                "would lose something then: "
                 'expected "Origin": "cstore", or another without http'
             )
 

@@ -55,7 +55,8 @@ class StageTimingPart(Part):
         # The function came with the plugin that stopped losing memory: asked for rather than a version.
         if self.watches_requests and not hasattr(sdk, "RegisterStorageCommitmentScpCallback"):
             logger.warning(
-                "StageTiming.HttpRequestFilter: this Python plugin is older than 4.1 and loses about 0.75 KB at each HTTP request"
+                "StageTiming.HttpRequestFilter: this Python plugin is older than 4.1 and loses about 0.75 KB at each "
+                "HTTP request"
             )
         trimmer = Trimmer(self.memory, self.recorder.idle_seconds, settings.trim_memory_every)
         self.ticker = Ticker(

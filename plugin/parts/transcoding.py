@@ -33,7 +33,8 @@ class TranscodingPart(Part):
         for _, decision in self.transcoder.policy.rules:
             if decision.loss is not None:
                 logger.warning(
-                    "IngestTranscoder: rule %s stores %s with loss (%s) under new SOP Instance UIDs, and keeps no original%s",
+                    "IngestTranscoder: rule %s stores %s with loss (%s) under new SOP Instance UIDs, and keeps no "
+                    "original%s",
                     decision.rule,
                     decision.loss.target.keyword,
                     decision.loss.text,
