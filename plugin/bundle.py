@@ -11,8 +11,8 @@ from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
 from . import __version__, allocator, loopback, operators_page, rest
-from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
-from .config import Configuration, ConfigurationError
+from .callbacks import ChangeCallback, IngestCallbacks
+from .config import Configuration
 from .parts.associations import AssociationsPart
 from .parts.deletion import DeletionPart
 from .parts.guard import GuardPart
@@ -20,6 +20,8 @@ from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
 from .parts.starting import attempt
 from .parts.transcoding import TranscodingPart
+from .storage_callbacks import StorageCallbacks
+from .validation import ConfigurationError
 
 logger = logging.getLogger(__name__)
 

@@ -1,19 +1,17 @@
-"""What Orthanc calls: bytes in, a core's answer out. No policy here.
+"""The callbacks for received instances and for changes; `plugin.storage_callbacks` has those of the storage area.
 
-Nothing in this module calls `orthanc.RestApi*` (without AllowThreads it keeps the GIL and deadlocks against a storage
-callback), and nothing but a refused `create` or `read` raises, because a raise out of a callback keeps its frames, and
-with them the instance, for ever.
+They only pass on: what to do is decided by the packages. None of them calls `orthanc.RestApi*`, which keeps Python's
+lock without AllowThreads and deadlocks against a storage callback. None raises: an exception that leaves a callback
+keeps its frames for ever, and with them the instance.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from deferred_delete.studies.dicom_header import NotDicomError, inflate
 from support.one_line import one_line
 from timing import server_timing
 
@@ -21,27 +19,19 @@ if TYPE_CHECKING:
     from orthanc import DicomInstance
 
     from association import Tuner
-    from deferred_delete import DeferredStorageArea
     from guard import Guard
     from timing import Recorder
     from timing.slowest import Finished
-    from transcoder import Outcome, PendingProofs, Transcoder
+    from transcoder import Outcome, Transcoder
 
 logger = logging.getLogger(__name__)
 
 _POST = 2  # the SDK's HttpMethod, as callbacks get it
-_DICOM = 1  # the SDK's ContentType, as callbacks get it
 _STEPS = ("scan", "decode", "encode", "verify")
-# Enough of a file to read which instance it is.
-_BEGINNING_BYTES = 4096
-
-
-class StorageRefusedError(Exception):
-    """An attachment could not be written or read; Orthanc answers its client with an error and keeps nothing."""
 
 
 class IngestCallbacks:
-    """ReceivedInstance and OnStoredInstance: the guard, transcoding, and the first and last moment of an instance's stages.
+    """ReceivedInstance, OnStoredInstance and the HTTP request filter: guard, transcoding and stage timing.
 
     Args:
         sdk: the `orthanc` module.
@@ -175,104 +165,6 @@ def _client(instance: DicomInstance) -> str:
         return instance.GetInstanceRemoteAet() or instance.GetInstanceMetadata("RemoteIP") or ""
     except Exception:  # noqa: BLE001 - OrthancException, UnicodeDecodeError: no name
         return "(unreadable)"
-
-
-class StorageCallbacks:
-    """The three functions of a custom storage area (SDK's RegisterStorageArea).
-
-    Args:
-        area: where attachments are kept and deletions queued.
-        recorder: None where timing is off.
-        proofs: of what the transcoder has handed back and not yet verified; None where there is no transcoder.
-    """
-
-    def __init__(
-        self, area: DeferredStorageArea, recorder: Recorder | None, proofs: PendingProofs | None = None
-    ) -> None:
-        self._area = area
-        self._recorder = recorder
-        self._proofs = proofs
-
-    def create(self, attachment_uuid: str, content_type: int, content: bytes) -> None:
-        """Stores one attachment, on the instance's thread.
-
-        Raises:
-            StorageRefusedError: it could not be written; Orthanc refuses the instance.
-        """
-        failure = self._create(attachment_uuid, content_type, content)
-        # The traceback keeps this frame: without the attachment it is a few hundred bytes.
-        del content
-        if failure:
-            raise StorageRefusedError(failure)
-
-    def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.write_started(len(content), attachment_uuid)
-        sync_ns: int | None = None
-        verify_ns = 0
-        try:
-            sync_ns = self._area.create(attachment_uuid, content_type, content)
-            verify_ns = -time.perf_counter_ns()
-            failure = self._unproven(attachment_uuid, content_type, content)
-            verify_ns += time.perf_counter_ns()
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
-            failure = one_line(error)
-        if recorder is not None:
-            recorder.write_ended(failed=bool(failure), sync_ns=sync_ns, verify_ns=max(verify_ns, 0))
-        return failure
-
-    def _unproven(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
-        """One line if what was just written is not what was received, else empty.
-
-        After the write and not before it, so that the proof and the disk take their time together. Until `create`
-        returns, the core has no row for the attachment, so that nobody can ask for it; and if we die here it is a file
-        without a row, like any other that a crash leaves behind.
-        """
-        if self._proofs is None or content_type != _DICOM:
-            return ""
-        failure = self._proofs.settle(_beginning(content))
-        if failure:
-            self._area.remove(attachment_uuid, content_type)
-            return f"transcoded pixels differ from those received: {failure}"
-        return ""
-
-    def read(self, attachment_uuid: str, content_type: int) -> bytes:
-        """The attachment's exact bytes.
-
-        Raises:
-            StorageRefusedError: it is missing or cannot be read.
-        """
-        content, failure = self._read(attachment_uuid, content_type)
-        if failure:
-            raise StorageRefusedError(failure)
-        return content
-
-    def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
-        try:
-            return self._area.read(attachment_uuid, content_type), ""
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
-            return b"", one_line(error)
-
-    def remove(self, attachment_uuid: str, content_type: int) -> None:
-        """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
-        try:
-            if self._recorder is not None:
-                self._recorder.removed(attachment_uuid)
-        except Exception as error:  # noqa: BLE001 - timing never costs a deletion
-            logger.error("stage timing: %s", one_line(error))  # noqa: TRY400
-        try:
-            self._area.remove(attachment_uuid, content_type)
-        except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file
-            logger.error("deletion of attachment %s not queued: %s", attachment_uuid, one_line(error))  # noqa: TRY400
-
-
-def _beginning(content: bytes) -> bytes:
-    """A file's first kilobytes, StorageCompression or not; empty where they cannot be had."""
-    try:
-        return inflate(content[:_BEGINNING_BYTES], _BEGINNING_BYTES)
-    except NotDicomError:
-        return b""
 
 
 class ChangeCallback:

@@ -24,8 +24,9 @@ def load() -> str:
         from deferred_delete import DeferredDeleteError
         from plugin import logs
         from plugin.bundle import Bundle
-        from plugin.config import ConfigurationError, configuration_folder, parse
+        from plugin.config import configuration_folder, parse
         from plugin.index import IndexUnreadableError
+        from plugin.validation import ConfigurationError
         from support.one_line import one_line
     except (environment.EnvironmentRefusedError, ImportError) as error:
         return str(error)

@@ -12,7 +12,8 @@ from pathlib import Path
 from deferred_delete import DeferredDeleteError
 from support.one_line import one_line
 
-from ..config import SECTIONS, Configuration, ConfigurationError, parse
+from ..config import SECTIONS, Configuration, parse
+from ..validation import ConfigurationError
 from . import advice
 from .orthanc_files import read
 from .rehearsal import Rehearsal, rehearse

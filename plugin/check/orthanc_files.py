@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import ConfigurationError
+from ..validation import ConfigurationError
 
 # The core's own pattern (Toolbox::SubstituteVariables): ${NAME}, ${NAME:-default}, the default in quotes or not.
 _VARIABLE = re.compile(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from plugin.callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks, StorageRefusedError
+from plugin.callbacks import ChangeCallback, IngestCallbacks
+from plugin.storage_callbacks import StorageCallbacks, StorageRefusedError
 from tests.support.stub_orthanc import StubOrthanc
 
 

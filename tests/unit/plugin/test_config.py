@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deferred_delete import LedgerRefusedError
-from plugin.config import Configuration, ConfigurationError, configuration_folder, parse
+from plugin.config import Configuration, configuration_folder, parse
+from plugin.validation import ConfigurationError
 
 
 def read(document: dict[str, Any]) -> Configuration:

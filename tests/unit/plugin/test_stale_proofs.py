@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin.callbacks import StorageCallbacks, StorageRefusedError
+from plugin.storage_callbacks import StorageCallbacks, StorageRefusedError
 from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
 from transcoder.codecs.lossless import JpegLs
