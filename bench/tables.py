@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .sending import (
-    Dcmsend,
-    HttpKeepAlive,
-    HttpReconnecting,
-    Move,
-    MoveTo,
-    MoveToAnother,
-    Peer,
-    Pynetdicom,
-    Storescu,
-    Way,
-)
+from .orthanc_senders import Move, MoveTo, MoveToAnother, Peer
+from .sending import Dcmsend, HttpKeepAlive, HttpReconnecting, Pynetdicom, Storescu, Way
 
 PARALLEL = (1, 2, 4, 8, 16)
 NODELAY, BUFFER = {"TCP_NODELAY": "1"}, {"TCP_BUFFER_LENGTH": "129076"}

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .machine import machine, usage
+from .machine import usage
 from .sending import HttpKeepAlive, Storescu
+from .transcoding_report import NATIVE, NATIVE_GDCM, UNTOUCHED, Sample, written
 from .variants import GDCM_PLUGIN, JPEG_LOSSLESS, STORAGE, WATCH
 from .volumes import CRANIUM, real_ct
 
-NATIVE = "native .70, DCMTK"
-NATIVE_GDCM = "native .70, GDCM"
-UNTOUCHED = "native, no transcoding"
 TARGETS = {
     ".70": "JPEGLosslessSV1",
     ".80": "JPEGLSLossless",
@@ -41,20 +37,6 @@ TARGETS = {
     ".201": "HTJ2KLossless",
     "RLE": "RLELossless",
 }
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One cell of one round."""
-
-    study: str
-    variant: str
-    sender: str
-    clients: int
-    per_second: float
-    ratio: float  # received bytes to bytes on disk, headers that Orthanc stores twice included
-    cpu_ms_per_instance: float  # of the whole server, while sending
-    peak_mb: float
 
 
 def sections(variant: str, sender: str) -> tuple[bool, dict[str, Any]]:
@@ -144,33 +126,6 @@ def _check_syntax(server: OrthancProcess, variant: str) -> None:
         raise OrthancError(f"instances are stored as {found}")
 
 
-def table(samples: list[Sample], study: str) -> str:
-    """Markdown for one study: instances/s with the ratio to native .70 by DCMTK in the same column, and what it took."""
-    own = [one for one in samples if one.study == study]
-    columns = sorted({(one.sender, one.clients) for one in own})
-
-    def median(variant: str, column: tuple[str, int] | None, field: str) -> float | None:
-        values = [
-            getattr(one, field) for one in own if one.variant == variant and column in {None, (one.sender, one.clients)}
-        ]
-        return statistics.median(values) if values else None
-
-    heads = [f"{sender} x{clients}" for sender, clients in columns]
-    lines = [
-        f"| instances/s (ratio to {NATIVE}) | {' | '.join(heads)} | compression | CPU ms/instance | peak memory, MB |",
-        "|---" + "|--:" * (len(columns) + 3) + "|",
-    ]
-    for variant in dict.fromkeys(one.variant for one in own):
-        cells = []
-        for column in columns:
-            rate, native = median(variant, column, "per_second"), median(NATIVE, column, "per_second")
-            cells.append("failed" if rate is None else f"{rate:.0f}" + (f" ({rate / native:.2f})" if native else ""))
-        ratio, cpu, peak = (median(variant, None, field) for field in ("ratio", "cpu_ms_per_instance", "peak_mb"))
-        cells.append(f"{ratio:.2f} | {cpu:.1f} | {peak:.0f}")
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench transcoding", description=__doc__)
@@ -256,25 +211,6 @@ def main() -> int:
             report = written(samples, failures, sent, arguments)
     console.print(report, markup=False, highlight=False, soft_wrap=True)
     return 1 if failures else 0
-
-
-def written(
-    samples: list[Sample],
-    failures: list[str],
-    sent: dict[str, tuple[str, list[Path]]],
-    arguments: argparse.Namespace,
-) -> str:
-    """The report so far, after it and the samples have been written: a run that is interrupted has measured something."""
-    parts = [f"{machine()}; medians of {arguments.rounds} rounds\n"]
-    for study, (text, paths) in sent.items():
-        if not any(one.study == study for one in samples):
-            continue
-        size_mb = sum(path.stat().st_size for path in paths) / 1e6
-        parts.append(f"{text}, {size_mb:.0f} MB:\n\n{table(samples, study)}")
-    report = "\n".join(parts) + "".join(f"\nfailed: {line}" for line in failures)
-    (arguments.folder / "transcoding.json").write_text(json.dumps([asdict(one) for one in samples], indent=1))
-    (arguments.folder / "transcoding.md").write_text(report)
-    return report
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .demo_steps import GRACE_PERIOD_S, StepFailedError, console, job, say
-from .orthanc_process import BUNDLE, OrthancError, OrthancProcess, port_is_free
+from .free_ports import port_is_free
+from .orthanc_process import BUNDLE, OrthancError, OrthancProcess
 
 
 def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:

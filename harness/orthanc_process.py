@@ -8,26 +8,22 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
 import urllib3
+
+from .free_ports import free_port
 
 BUNDLE = Path(__file__).resolve().parents[1]
 PYTHON_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 
-_MOST_KEPT_PORTS = 64
-_kept_ports: deque[socket.socket] = deque()
-
-# Colour codes and progress of the log are of no use to who reads an error: only lines of level E, or a traceback's last
-# line.
+# A line of the log at level E.
 _ERROR_LINE = re.compile(r"^E\d{4} ")
 
 
@@ -47,32 +43,6 @@ def executable() -> str:
     if not PYTHON_PLUGIN.exists():
         raise OrthancError(f"{PYTHON_PLUGIN} is missing: run 'make setup' (or apt-get install orthanc-python)")
     return path
-
-
-def port_is_free(port: int) -> bool:
-    """Whether nobody listens on TCP `port` of this machine (asked by binding, as Orthanc will)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port() -> int:
-    """A TCP port that is free, and that the kernel gives to nobody else who asks for any port, until many more were asked for here.
-
-    Its socket stays bound. Both Orthanc's servers can bind the port all the same: they set SO_REUSEADDR, and this
-    socket does not listen.
-    """
-    kept = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _kept_ports.append(kept)
-    if len(_kept_ports) > _MOST_KEPT_PORTS:
-        _kept_ports.popleft().close()
-    return int(kept.getsockname()[1])
 
 
 def base_configuration(folder: Path, *, bundle: bool) -> dict[str, Any]:
@@ -293,7 +263,10 @@ class OrthancProcess:
             time.sleep(0.05)
 
     def attachment_files(self) -> list[Path]:
-        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder, once all are there that belong there."""
+        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder.
+
+        Waits until the bundle has written the header copies that it holds back.
+        """
         self.wait_until_written()
         # Not glob: it raises where a folder goes meanwhile, which draining does.
         found = (Path(folder, name) for folder, _, names in os.walk(self.storage) for name in names)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support.one_line import one_line
 from timing import server_timing
@@ -28,6 +28,14 @@ logger = logging.getLogger(__name__)
 
 _POST = 2  # the SDK's HttpMethod, as callbacks get it
 _STEPS = ("scan", "decode", "encode", "verify")
+
+
+class _Decision(NamedTuple):
+    """What becomes of a received instance: the answer to the core, and what stage timing is told."""
+
+    answer: tuple[int, bytes | None]
+    reason: str = ""
+    steps: dict[str, int] | None = None
 
 
 class IngestCallbacks:
@@ -71,7 +79,7 @@ class IngestCallbacks:
             int(origins.LUA): ("lua", "job"),
         }
         actions = sdk.ReceivedInstanceAction
-        self._keep: tuple[int, None] = (int(actions.KEEP_AS_IS), None)
+        self._keep = (int(actions.KEEP_AS_IS), None)
         self._modify = int(actions.MODIFY)
 
     def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
@@ -80,28 +88,25 @@ class IngestCallbacks:
             source, protocol = self._origins.get(origin, ("unknown", "other"))
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
-            answer = self._keep
-            reason, steps, refusal = "", None, ""
-            if self._guard is not None:
-                refusal = self._guard.refusal(dicom, source)
-            if refusal:
-                # Orthanc parses what is kept, and what is discarded too: it is handed something harmless that it
-                # answers with HTTP 400.
-                reason = "refused"
-                answer = (self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii"))  # type: ignore[assignment]
-            elif self._transcoder is not None:
-                outcome = self._transcoder.transcode(dicom, source)
-                reason = str(outcome.reason)
-                if outcome.transcoded and outcome.dicom is not None:
-                    answer = (self._modify, outcome.dicom)  # type: ignore[assignment]
-                if self._recorder is not None:
-                    steps = _steps(outcome)
+            decision = self._decide(dicom, source)
             if self._recorder is not None:
-                self._recorder.transcoded(reason, steps)
-            return answer
+                self._recorder.transcoded(decision.reason, decision.steps)
+            return decision.answer
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the instance as received is the right answer
             logger.error("received instance kept as it is: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
             return self._keep
+
+    def _decide(self, dicom: bytes, source: str) -> _Decision:
+        refusal = self._guard.refusal(dicom, source) if self._guard is not None else ""
+        if refusal:
+            # Orthanc parses what is kept, and what is discarded too. So the file is replaced by a line of text, which
+            # Orthanc answers with HTTP 400.
+            return _Decision((self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii")), "refused")
+        if self._transcoder is None:
+            return _Decision(self._keep)
+        outcome = self._transcoder.transcode(dicom, source)
+        answer = (self._modify, outcome.dicom) if outcome.transcoded and outcome.dicom is not None else self._keep
+        return _Decision(answer, str(outcome.reason), _steps(outcome) if self._recorder is not None else None)
 
     def _record_received(self, recorder: Recorder, protocol: str, size_bytes: int) -> None:
         times = None

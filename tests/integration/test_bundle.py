@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.orthanc_process import OrthancProcess, executable, free_port
+from harness.free_ports import free_port
+from harness.orthanc_process import OrthancProcess, executable
 from harness.senders import http_upload
 from release import packing
 from tests.support import old_bundle
