@@ -69,8 +69,8 @@ class IngestCallbacks:
         self._clock_ns = clock_ns
         self._log_each = log_each
         origins = sdk.InstanceOrigin
-        # Integers: the enumerations of the SDK arrive as such in callbacks. First what transcoding rules call an
-        # origin, then what stage timing calls its protocol.
+        # By number, which is how callbacks get an enumeration: the origin of transcoding rules, the protocol of stage
+        # timing.
         self._origins = {
             int(origins.DICOM_PROTOCOL): ("cstore", "cstore"),
             int(origins.REST_API): ("http", "http"),
@@ -83,7 +83,7 @@ class IngestCallbacks:
         self._modify = int(actions.MODIFY)
 
     def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
-        """ReceivedInstance: the instance as it is to be stored. The core lets one thread in at a time."""
+        """ReceivedInstance: gives the instance as it is to be stored. Orthanc calls it on one thread at a time."""
         try:
             source, protocol = self._origins.get(origin, ("unknown", "other"))
             if self._recorder is not None:
@@ -92,7 +92,7 @@ class IngestCallbacks:
             if self._recorder is not None:
                 self._recorder.transcoded(decision.reason, decision.steps)
             return decision.answer
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the instance as received is the right answer
+        except Exception as error:  # noqa: BLE001 - at any error the instance is stored as received
             logger.error("received instance kept as it is: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
             return self._keep
 
@@ -126,7 +126,7 @@ class IngestCallbacks:
             )
 
     def request_began(self, uri: str, **request: Any) -> bool:
-        """IncomingHttpRequestFilter, called before the body is read: every request is allowed, as without us."""
+        """IncomingHttpRequestFilter, called before the body is read: allows every request."""
         try:
             if self._recorder is not None:
                 self._recorder.request_began(upload=uri == "/instances" and request.get("method") == _POST)
@@ -135,7 +135,7 @@ class IngestCallbacks:
         return True
 
     def stored(self, instance: DicomInstance, orthanc_id: str) -> None:
-        """OnStoredInstance: the index transaction is done."""
+        """OnStoredInstance: the index transaction is committed."""
         try:
             if self._recorder is not None:
                 finished = self._recorder.committed(orthanc_id, _client(instance))
@@ -157,14 +157,14 @@ class IngestCallbacks:
 
 
 def _steps(outcome: Outcome) -> dict[str, int]:
-    """What the transcoder did, in nanoseconds; a step it does not have (an older or newer one) is none."""
+    """The time of each step of the transcoder, in nanoseconds; 0 for a step that it does not have."""
     return {name: getattr(outcome, f"{name}_ns", 0) for name in _STEPS}
 
 
 def _client(instance: DicomInstance) -> str:
-    """Who sent an instance: the calling AE title, else the address, else nothing (a job, Lua, another plugin).
+    """The sender of an instance: its calling AE title, else its address, else empty (a job, Lua, another plugin).
 
-    Neither call takes a lock of the core's. An AE title that is no UTF-8 raises in the plugin.
+    Neither call takes a lock of the core. An AE title that is not UTF-8 raises in the plugin.
     """
     try:
         return instance.GetInstanceRemoteAet() or instance.GetInstanceMetadata("RemoteIP") or ""
@@ -173,7 +173,7 @@ def _client(instance: DicomInstance) -> str:
 
 
 class ChangeCallback:
-    """OnChange: starts and stops what runs in the background, on the core's own thread for changes.
+    """OnChange: starts and stops the sections, on the core's own thread for changes.
 
     Args:
         actions: by the number of the change (the SDK's ChangeType).

@@ -27,8 +27,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "DicomAssociations": association_settings.Settings,
 }
 DELAYED_DELETION = "DelayedDeletion"
-# Keys that belong to Orthanc itself and only look like a misspelling of ours.
-_NOT_OURS = {"IngestTranscoding", "IngestTranscodingOfUncompressed", "IngestTranscodingOfCompressed", DELAYED_DELETION}
+# Orthanc's own keys that look like a misspelt section of ours.
+_SIMILAR_KEYS = {
+    "IngestTranscoding",
+    "IngestTranscodingOfUncompressed",
+    "IngestTranscodingOfCompressed",
+    DELAYED_DELETION,
+}
 
 
 class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -49,7 +54,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What one Orthanc is to do; a section that is off is None."""
+    """Orthanc's configuration as the bundle reads it; a section that is off is None."""
 
     core: CoreSettings
     folder: Path
@@ -154,8 +159,8 @@ def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
     """The folder that relative paths of the configuration belong to, as the core resolves them.
 
     Args:
-        configuration_path: the SDK's GetConfigurationPath. For a folder, as Debian's service gives one, it names the
-            folder's *parent* (or the folder, if it was given with a slash at its end), so that it tells nothing.
+        configuration_path: the SDK's GetConfigurationPath. For a folder, which Debian's service gives, it
+            names the folder's *parent*, or the folder if it was given with a slash at its end.
         arguments: Orthanc's command line without the program's name.
     """
     path = Path(configuration_path).absolute()
@@ -231,7 +236,7 @@ def _delayed_deletion(document: dict[str, Any], own_section: bool) -> Any:
 def _refuse_misspelt_sections(document: dict[str, Any]) -> None:
     """Without this a misspelt section would be off, and nothing would tell the operator."""
     for key in document:
-        if key in SECTIONS or key in _NOT_OURS:
+        if key in SECTIONS or key in _SIMILAR_KEYS:
             continue
         near = difflib.get_close_matches(key, SECTIONS, n=1, cutoff=0.85)
         if near:

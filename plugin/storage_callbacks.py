@@ -34,7 +34,7 @@ class StorageCallbacks:
     Args:
         area: where attachments are kept and deletions queued.
         recorder: None where timing is off.
-        proofs: of what the transcoder has handed back and not yet verified; None where there is no transcoder.
+        proofs: verifications that are under way; None where there is no transcoder.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StorageCallbacks:
             StorageRefusedError: it could not be written; Orthanc refuses the instance.
         """
         failure = self._create(attachment_uuid, content_type, content)
-        # The traceback keeps this frame: without the attachment it is a few hundred bytes.
+        # The traceback keeps this frame, and Orthanc the traceback: the attachment must not be in it.
         del content
         if failure:
             raise StorageRefusedError(failure)
@@ -65,7 +65,7 @@ class StorageCallbacks:
         try:
             sync_ns = self._area.create(attachment_uuid, content_type, content)
             verify_ns = -time.perf_counter_ns()
-            failure = self._unproven(attachment_uuid, content_type, content)
+            failure = self._verification_failure(attachment_uuid, content_type, content)
             verify_ns += time.perf_counter_ns()
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
             failure = one_line(error)
@@ -73,12 +73,12 @@ class StorageCallbacks:
             recorder.write_ended(failed=bool(failure), sync_ns=sync_ns, verify_ns=max(verify_ns, 0))
         return failure
 
-    def _unproven(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
-        """One line if what was just written is not what was received, else empty.
+    def _verification_failure(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
+        """One line if the pixels just written are not those received, else empty.
 
-        After the write and not before it, so that the proof and the disk take their time together. Until `create`
-        returns, the core has no row for the attachment, so that nobody can ask for it; and if we die here it is a file
-        without a row, like any other that a crash leaves behind.
+        Called after the write, so that verification and disk work at the same time. Until `create` returns, the core
+        has no row for the attachment, so that no client can ask for it. A crash here leaves a file without a row, as
+        any crash during `create` does.
         """
         if self._proofs is None or content_type != _DICOM:
             return ""
@@ -114,12 +114,12 @@ class StorageCallbacks:
             logger.error("stage timing: %s", one_line(error))  # noqa: TRY400
         try:
             self._area.remove(attachment_uuid, content_type)
-        except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file
+        except Exception as error:  # noqa: BLE001 - Orthanc would only log it, and the file would stay
             logger.error("deletion of attachment %s not queued: %s", attachment_uuid, one_line(error))  # noqa: TRY400
 
 
 def _beginning(content: bytes) -> bytes:
-    """A file's first kilobytes, StorageCompression or not; empty where they cannot be had."""
+    """A file's first kilobytes, inflated where StorageCompression is on; empty where they cannot be read."""
     try:
         return inflate(content[:_BEGINNING_BYTES], _BEGINNING_BYTES)
     except NotDicomError:

@@ -31,7 +31,7 @@ def convert(section: str, value: Any, kind: type[Any]) -> Any:
 
 
 def _explain(section: str, value: Any, kind: type[Any], message: str) -> str:
-    """Msgspec's message as key, value, what is expected, the nearest known key."""
+    """Turns msgspec's message into key, value, what is expected, and the nearest known key."""
     unknown = _UNKNOWN_FIELD.match(message)
     if unknown:
         key = unknown["key"]
@@ -48,7 +48,7 @@ def _explain(section: str, value: Any, kind: type[Any], message: str) -> str:
 
 
 def _at(value: Any, path: str) -> Any:
-    """The value that msgspec's path (`.Rules[2].Action`) points to, as far as it can be followed."""
+    """The value at msgspec's path (`.Rules[2].Action`), or the last one that is there."""
     for step in _PATH_STEP.finditer(path):
         try:
             value = value[step["key"]] if step["key"] else value[int(step["index"])]
