@@ -1,4 +1,4 @@
-"""`make run`: the bundle inside a real Orthanc, doing its main job where a person can see it."""
+"""`make run`: a real Orthanc with the bundle stores, transcodes and deletes studies, and shows what it does."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Runs the demonstration; 0 when every step did what it says."""
-    # The wheel's broken files make pydicom warn, which is not this demonstration's story.
+    # pydicom warns about the broken files of its wheel.
     warnings.simplefilter("ignore")
-    # `make` in the background, `timeout` and init systems end us with SIGTERM: the server must end with us.
+    # `make` in the background, `timeout` and init systems send SIGTERM: the server must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         server = OrthancProcess(BUNDLE / "var" / "run", make_configuration(parse_arguments()))

@@ -1,4 +1,4 @@
-"""TCP ports for servers that are to be started."""
+"""Finds free TCP ports for servers."""
 
 from __future__ import annotations
 

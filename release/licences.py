@@ -1,4 +1,4 @@
-"""The licences of everything that the packed bundle contains, as one text."""
+"""Collects the licences of everything that the packed bundle contains into one text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RULE = "=" * 100
 
 
 def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[str, bytes]) -> str:
-    """Names, versions and licences, and then every text.
+    """The list of names, versions and licences, followed by every licence text.
 
     Args:
         libraries: as they are packed.
@@ -47,7 +47,7 @@ def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[
 
 
 def _texts(library: Library) -> dict[str, bytes]:
-    """Every text of a licence, a notice or authors, wherever in the wheel it is: libraries inside libraries have theirs deeper."""
+    """Every licence, notice and list of authors in the wheel, also those of libraries inside the library."""
     found = {}
     for path, content in sorted(library.files.items()):
         pure = PurePosixPath(path)
