@@ -1,4 +1,4 @@
-"""One cell of the association benchmark: a fresh Orthanc, native or tuned, and what unmodified senders make of it."""
+"""Measures one cell of the association benchmark: unmodified senders and a fresh Orthanc, native or tuned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELL_DEADLINE_S = 300.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One cell of one round."""
+    """The result of one cell in one round."""
 
     link: str
     tool: str
@@ -43,7 +43,7 @@ class Sample:
 def commands(
     tool: str, link: Link, port: int, parts: list[list[Path]], arguments: Iterable[str] = ()
 ) -> list[list[str]]:
-    """One command for each association."""
+    """The senders' commands, one for each association."""
     if tool == "pynetdicom":
         start = [sys.executable, "-m", "bench.pynetdicom_sender", link.host, str(port)]
     else:
@@ -102,7 +102,7 @@ def send(
 
 
 def watcher_cpu(server: OrthancProcess, *, tuned: bool) -> float:
-    """CPU seconds of the watcher so far, once it watches."""
+    """CPU seconds of the watcher so far; waits until it watches."""
     deadline = time.monotonic() + 10
     while tuned:
         status = server.json("GET", "/associations/status")
@@ -124,7 +124,7 @@ def measure(
     folder: Path,
     variation: Variation | None = None,
 ) -> Sample:
-    """One cell.
+    """Measures one cell.
 
     Raises:
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.

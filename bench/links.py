@@ -1,4 +1,4 @@
-"""Where a sender sits: on this machine, or behind a veth pair with the MTU of Ethernet, in a network namespace of its own."""
+"""Links between sender and server: loopback, or a veth pair with Ethernet's MTU into a network namespace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OURS, _THEIRS = "10.213.71.1", "10.213.71.2"
 
 @dataclass(frozen=True)
 class Link:
-    """How a command gets to the server."""
+    """How a sender reaches the server."""
 
     name: str
     host: str
@@ -26,13 +26,13 @@ VETH = Link("veth, MTU 1500", _OURS, ("ip", "netns", "exec", _NAMES[0]))
 
 
 def can_make_namespaces() -> bool:
-    """Whether this is root, which network namespaces take."""
+    """Whether this process may make network namespaces, which takes root."""
     return os.geteuid() == 0
 
 
 @contextmanager
 def veth() -> Iterator[Link]:
-    """A pair of virtual Ethernet devices, one end in a namespace; removed at the end.
+    """Makes a pair of virtual Ethernet devices, one end in a namespace; removed at the end.
 
     Raises:
         subprocess.CalledProcessError: no rights, or a kernel without them.

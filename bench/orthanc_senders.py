@@ -19,14 +19,14 @@ from .sending import Way
 
 
 class FromOrthanc(Way):
-    """Another, native Orthanc holds the study and sends it."""
+    """A native Orthanc that holds the study and sends it to the measured server."""
 
     def source_configuration(self, target: OrthancProcess) -> dict[str, object]:
-        """What the source knows of the measured server."""
+        """What the source's configuration has about the measured server."""
         raise NotImplementedError
 
     def prepare(self, server: OrthancProcess, study: list[Path]) -> None:
-        """Starts the source and fills it."""
+        """Starts the source and stores the study in it."""
         self.place = Path(tempfile.mkdtemp(dir=server.folder.parent))
         configuration = base_configuration(self.place, bundle=False) | {"DicomAet": "SOURCE"}
         self.source = OrthancProcess(
@@ -86,7 +86,7 @@ class MoveTo(Way):
         return {"DicomModalities": {"scp": ["SCP", "127.0.0.1", self.port]}, "DicomAlwaysAllowMove": True}
 
     def prepare(self, server: OrthancProcess, study: list[Path]) -> None:
-        """Fills the server."""
+        """Stores the study in the server."""
         self.place = Path(tempfile.mkdtemp(dir=server.folder.parent))
         self.scp: subprocess.Popen[bytes] | None = None
         senders.http_upload(server, study, clients=4)
@@ -117,7 +117,7 @@ class MoveTo(Way):
 
 
 class MoveToAnother(MoveTo):
-    """The same with storescp."""
+    """As `MoveTo`, with storescp as the receiver."""
 
     same_process = False
 
@@ -125,7 +125,7 @@ class MoveToAnother(MoveTo):
 def move_command(
     server: OrthancProcess, called: str, destination: str, study_instance_uid: str, arguments: tuple[str, ...]
 ) -> list[str]:
-    """Movescu at study level."""
+    """The command of DCMTK's movescu at study level."""
     keys = ["-k", "0008,0052=STUDY", "-k", f"0020,000d={study_instance_uid}"]
     names = ["-aet", "SCP", "-aec", called, "-aem", destination]
     return [senders.tool("movescu"), "-S", *names, *keys, *arguments, "127.0.0.1", str(server.dicom_port)]

@@ -1,4 +1,4 @@
-"""Sending programs that run at once, each in a process of its own."""
+"""Runs several sending programs at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEADLINE_S = 900.0
 
 
 def run_all(commands: list[list[str]], environment: dict[str, str] | None = None) -> None:
-    """Runs all at once.
+    """Runs all commands at once.
 
     Raises:
         OrthancError: one ended with another status than 0, or took too long.
@@ -28,7 +28,7 @@ def run_all(commands: list[list[str]], environment: dict[str, str] | None = None
 
 
 def wait_for(processes: list[subprocess.Popen[bytes]], name: str) -> None:
-    """Waits for all.
+    """Waits for all processes, and kills what is left.
 
     Raises:
         OrthancError: one ended with another status than 0, or took too long.

@@ -21,7 +21,7 @@ class Way:
     """One way of sending; `prepare` and `close` are not measured, `send` is.
 
     Attributes:
-        parallel: associations or clients at once; the study is dealt out among them.
+        parallel: associations or clients at once; each sends a part of the study.
         environment: for the senders' processes.
     """
 
@@ -29,11 +29,11 @@ class Way:
     environment: dict[str, str] = field(default_factory=dict)
 
     def configuration(self) -> dict[str, object]:
-        """What the measured server needs to know beforehand."""
+        """What the measured server's configuration needs for it."""
         return {}
 
     def prepare(self, server: OrthancProcess, study: list[Path]) -> None:
-        """Everything that comes before the first byte."""
+        """Does what comes before sending."""
 
     def send(self, server: OrthancProcess, study: list[Path]) -> None:
         """Sends all of `study`.
@@ -44,14 +44,14 @@ class Way:
         raise NotImplementedError
 
     def arrived(self, server: OrthancProcess) -> int:
-        """How many instances are where they were to go."""
+        """How many instances have arrived."""
         return int(server.json("GET", "/statistics")["CountInstances"])
 
     def close(self) -> None:
         """Ends what `prepare` began."""
 
     def parts(self, study: list[Path]) -> list[list[Path]]:
-        """The study, dealt out."""
+        """The study in `parallel` parts."""
         return [study[first :: self.parallel] for first in range(self.parallel)]
 
 
@@ -88,7 +88,7 @@ class Pynetdicom(Way):
             process.stdout.readline()
 
     def send(self, server: OrthancProcess, study: list[Path]) -> None:
-        """Lets all of them go."""
+        """Makes all of them send."""
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.write(b"go\n")
@@ -96,7 +96,7 @@ class Pynetdicom(Way):
         wait_for(self.processes, "pynetdicom")
 
     def close(self) -> None:
-        """Kills what is left."""
+        """Kills the processes that are left."""
         for process in self.processes:
             process.kill()
             process.wait()
@@ -105,7 +105,7 @@ class Pynetdicom(Way):
 
 
 class HttpKeepAlive(Way):
-    """POST /instances over connections that are kept."""
+    """POST /instances over keep-alive connections."""
 
     def send(self, server: OrthancProcess, study: list[Path]) -> None:
         """One thread for each client."""

@@ -1,4 +1,4 @@
-"""Which tables there are: rows are servers, columns are ways of sending. The shape of Orthanc's published ingest benchmark."""
+"""The tables of `make bench`, like those of Orthanc's benchmark: rows are servers, columns are ways of sending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of `bench transcoding`: its samples as JSON and as Markdown tables."""
+"""Writes the report of `bench transcoding`: samples as JSON, tables as Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNTOUCHED = "native, no transcoding"
 
 @dataclass(frozen=True)
 class Sample:
-    """One cell of one round."""
+    """The result of one cell in one round."""
 
     study: str
     variant: str
@@ -30,7 +30,7 @@ class Sample:
 
 
 def table(samples: list[Sample], study: str) -> str:
-    """Markdown for one study: instances/s with the ratio to native .70 by DCMTK in the same column, and what it took."""
+    """The Markdown table of one study: instances/s with the ratio to native .70 by DCMTK, compression, CPU, memory."""
     own = [one for one in samples if one.study == study]
     columns = sorted({(one.sender, one.clients) for one in own})
 
@@ -56,13 +56,16 @@ def table(samples: list[Sample], study: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def written(
+def write_report(
     samples: list[Sample],
     failures: list[str],
     sent: dict[str, tuple[str, list[Path]]],
     arguments: argparse.Namespace,
 ) -> str:
-    """The report so far, after it and the samples have been written: a run that is interrupted has measured something."""
+    """Writes samples and report, and returns the report.
+
+    Called after each cell, so that an interrupted run leaves a report too.
+    """
     parts = [f"{machine()}; medians of {arguments.rounds} rounds\n"]
     for study, (text, paths) in sent.items():
         if not any(one.study == study for one in samples):
