@@ -1,8 +1,8 @@
 """Measures how fast the worker drains ledgers of several depths, and its memory.
 
 `python -m bench.deletion_drain FOLDER DEPTH SAMPLE` measures one depth and prints a JSON object. The folder should be
-on a RAM disk. The first SAMPLE rows that are due name files that exist. The others name files that are gone already, which
-complete faster. Both rates are given.
+on a RAM disk. The first SAMPLE rows that are due name files that exist. The others name files that are gone already,
+which complete faster. Both rates are given.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-""".ci/run and scripts/bare-debian: whatever ends them, nothing that they started goes on, and nothing is left behind."""
+""".ci/run and scripts/bare-debian: whatever ends them, what they started ends too, and nothing is left behind."""
 
 from __future__ import annotations
 

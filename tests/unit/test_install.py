@@ -1,4 +1,4 @@
-"""install.sh on folders of its own: what it puts, what it takes away again, what it says and what it refuses."""
+"""install.sh in folders of its own: what it installs, removes, prints and refuses."""
 
 from __future__ import annotations
 

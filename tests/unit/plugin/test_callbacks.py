@@ -1,4 +1,4 @@
-"""What the callbacks answer when a core fails, which a healthy server does not show."""
+"""What the callbacks answer when a package fails, which a healthy server does not show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proof answers for the instance that it is of, and for nothing else that the same thread stores."""
+"""A verification counts for its own instance only, whatever else the same thread stores."""
 
 from __future__ import annotations
 
