@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -80,9 +81,14 @@ def test_what_ends_ci_ends_both_halves(tmp_path: Path, started: list[subprocess.
     process = start(command, tmp_path, started)
     halves = [pid_in(here), pid_in(bare)]
     process.send_signal(signal.Signals[name])
-    assert process.wait(DEADLINE_S) != 0
-    for pid in halves:
-        assert_ends(pid)
+    try:
+        assert process.wait(DEADLINE_S) != 0
+        for pid in halves:
+            assert_ends(pid)
+    finally:
+        for pid in halves:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert name == "SIGKILL" or not list((tmp_path / "tmp").iterdir())
 
 
