@@ -83,6 +83,5 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise IndexUnreadableError(
             f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, "
-            "because the last "
-            "run ended without a proper stop"
+            "because the last run ended without a proper stop"
         ) from None

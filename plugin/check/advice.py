@@ -95,8 +95,8 @@ def grace_period(configuration: Configuration) -> Advice:
     if deletion is not None and limited and deletion.grace_period >= LONG_GRACE_S:
         yield (
             f"DeferredDelete.GracePeriod: {deletion.grace_period:g}: with {limited[0]} the files of recycled "
-            "patients keep their place on the "
-            "disk until the grace period ends: expected room for what arrives in that time, or a shorter one"
+            "patients keep their place on the disk until the grace period ends: "
+            "expected room for what arrives in that time, or a shorter one"
         )
 
 
@@ -120,8 +120,7 @@ def network_disk(configuration: Configuration) -> Advice:
         )
         yield (
             f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be "
-            "damaged, because SQLite's "
-            f"write-ahead log needs shared memory: {expected}"
+            f"damaged, because SQLite's write-ahead log needs shared memory: {expected}"
         )
 
 
@@ -181,8 +180,7 @@ def overwriting(configuration: Configuration) -> Advice:
     if deletion is not None and overwrite and overwrite != "Never" and deletion.grace_period >= LONG_GRACE_S:
         yield (
             "OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period "
-            f"({deletion.grace_period:g} s): "
-            "expected room for both"
+            f"({deletion.grace_period:g} s): expected room for both"
         )
 
 
@@ -196,8 +194,7 @@ def losses(configuration: Configuration) -> Advice:
         if rule.lossy is not None and (origins is None or "http" in origins):
             yield (
                 f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and "
-                "would lose something then: "
-                'expected "Origin": "cstore", or another without http'
+                'would lose something then: expected "Origin": "cstore", or another without http'
             )
 
 
