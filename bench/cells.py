@@ -67,7 +67,6 @@ def send(
         senders.http_upload(server, [path for part in parts for path in part], clients=len(parts))
         return time.monotonic() - began
     variation = variation or Variation()
-    waits = tool == "pynetdicom"
     began = time.monotonic()
     processes = [
         subprocess.Popen(
@@ -80,25 +79,35 @@ def send(
         for command in commands(tool, link, server.dicom_port, parts, variation.sender_arguments)
     ]
     try:
-        if waits:
-            for process in processes:
-                assert process.stdout is not None
-                process.stdout.readline()
-            began = time.monotonic()
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.close()
-        for process in processes:
-            if process.wait(max(0.1, began + CELL_DEADLINE_S - time.monotonic())) != 0:
-                raise OrthancError(f"{tool} ended with status {process.returncode}")
-        return time.monotonic() - began
+        if tool == "pynetdicom":
+            began = _wait_until_ready(processes)
+        return _let_send(processes, tool, began)
     except (subprocess.TimeoutExpired, BrokenPipeError) as error:
         raise OrthancError(f"{tool}: {error}") from None
     finally:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def _wait_until_ready(processes: list[subprocess.Popen[bytes]]) -> float:
+    """Waits until all have read their files; returns the time on the monotonic clock."""
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    return time.monotonic()
+
+
+def _let_send(processes: list[subprocess.Popen[bytes]], tool: str, began: float) -> float:
+    """Tells those that wait to send, and returns the seconds since `began` when all have ended."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    for process in processes:
+        if process.wait(max(0.1, began + CELL_DEADLINE_S - time.monotonic())) != 0:
+            raise OrthancError(f"{tool} ended with status {process.returncode}")
+    return time.monotonic() - began
 
 
 def watcher_cpu(server: OrthancProcess, *, tuned: bool) -> float:

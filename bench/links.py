@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _NAMES = ("orthanc-bench", "obench0", "obench1")
-_OURS, _THEIRS = "10.213.71.1", "10.213.71.2"
+_SERVER_ADDRESS, _SENDER_ADDRESS = "10.213.71.1", "10.213.71.2"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Link:
 
 
 LOOPBACK = Link("loopback", "127.0.0.1")
-VETH = Link("veth, MTU 1500", _OURS, ("ip", "netns", "exec", _NAMES[0]))
+VETH = Link("veth, MTU 1500", _SERVER_ADDRESS, ("ip", "netns", "exec", _NAMES[0]))
 
 
 def can_make_namespaces() -> bool:
@@ -44,9 +44,9 @@ def veth() -> Iterator[Link]:
         for words in (
             f"netns add {namespace}",
             f"link add {ours} mtu 1500 type veth peer name {theirs} mtu 1500 netns {namespace}",
-            f"address add {_OURS}/30 dev {ours}",
+            f"address add {_SERVER_ADDRESS}/30 dev {ours}",
             f"link set {ours} up",
-            f"-n {namespace} address add {_THEIRS}/30 dev {theirs}",
+            f"-n {namespace} address add {_SENDER_ADDRESS}/30 dev {theirs}",
             f"-n {namespace} link set {theirs} up",
         ):
             subprocess.run(["ip", *words.split()], check=True, capture_output=True)

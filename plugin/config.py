@@ -141,18 +141,14 @@ def modality_ports(modalities: Any) -> set[int]:
     Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text. What is neither
     is left out.
     """
-    found = set()
-    for entry in modalities.values() if isinstance(modalities, dict) else ():
-        port = (
-            entry.get("Port")
-            if isinstance(entry, dict)
-            else entry[2]
-            if isinstance(entry, list) and len(entry) > 2
-            else None
-        )
-        if str(port).isdecimal():
-            found.add(int(str(port)))
-    return found
+    ports = [str(_port(entry)) for entry in (modalities.values() if isinstance(modalities, dict) else ())]
+    return {int(port) for port in ports if port.isdecimal()}
+
+
+def _port(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return entry.get("Port")
+    return entry[2] if isinstance(entry, list) and len(entry) > 2 else None
 
 
 def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:

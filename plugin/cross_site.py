@@ -15,7 +15,7 @@ def refusal(headers: Mapping[str, str]) -> str:
     """Why a request that changes something must not be served.
 
     A browser says where a request comes from: in Sec-Fetch-Site (secure origins only), else in Origin. A program such
-    as curl sends neither and is let through: it has its password from whoever started it.
+    as curl sends neither and is let through: the user who started it gave it its password.
 
     Args:
         headers: by lower-case name.

@@ -131,7 +131,7 @@ def memory_metrics(memory: MemorySnapshot) -> Iterable[Metric]:
         ("memory_malloc_arenas", "Arenas that malloc has.", memory.arenas),
         ("memory_malloc_arena_max", "Orthanc's MallocArenaMax; 0: not set.", memory.malloc_arena_max),
         ("memory_heap_bytes", "Bytes in malloc's arenas.", memory.heap_bytes),
-        ("memory_heap_free_bytes", "Bytes in malloc's arenas that nobody uses.", memory.heap_free_bytes),
+        ("memory_heap_free_bytes", "Bytes in malloc's arenas that are not in use.", memory.heap_free_bytes),
         ("memory_mapped_bytes", "Bytes of large blocks with a mapping of their own.", memory.mapped_bytes),
     )
     for name, text, value in gauges:
