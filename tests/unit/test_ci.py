@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from harness.orthanc_process import BUNDLE
 
 ENDLESS = "trap 'exit 0' TERM; echo $$ >{pid}; while :; do sleep 0.1; done"
 DEADLINE_S = 60
+# Random, because another run of these tests, in the bare Debian itself, may be seen from here.
+SUITE = f"test-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -28,6 +31,9 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    for pid in running_with(SUITE):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def program(path: Path, body: str) -> Path:
@@ -119,14 +125,12 @@ def bare_debian(tmp_path: Path, debootstrap: str, command: str) -> list[str]:
     subprocess.run(["git", "init", "-q", str(tmp_path / "project")], check=True)
     program(tmp_path / "bin" / "debootstrap", debootstrap)
     program(tmp_path / "bin" / "chroot", 'exec bash -c "${@: -1}"')
-    return [str(tmp_path / "project" / "scripts" / "bare-debian"), f"test{os.getpid()}", command]
+    return [str(tmp_path / "project" / "scripts" / "bare-debian"), SUITE, command]
 
 
 def left_behind() -> list[str]:
-    mounted = [
-        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"bare-test{os.getpid()}" in line
-    ]
-    return mounted + [str(path) for path in Path("/var/tmp").glob(f"bare-test{os.getpid()}.*")]
+    mounted = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"bare-{SUITE}" in line]
+    return mounted + [str(path) for path in Path("/var/tmp").glob(f"bare-{SUITE}.*")]
 
 
 FOLDERS = 'for last; do [ -d "$last" ] && mkdir -p "$last"/{proc,sys,dev,root,usr/local/share,etc/apt}; done; true'
@@ -138,31 +142,30 @@ def test_an_interrupted_bare_debian_leaves_nothing(
     tmp_path: Path, started: list[subprocess.Popen[str]], name: str, during: str
 ) -> None:
     mark = tmp_path / "started"
-    endless = f"trap '' TERM INT HUP; echo {mark} >{mark}; while :; do sleep 0.1; done"
+    endless = f"trap '' TERM INT HUP; : {SUITE}; touch {mark}; while :; do sleep 0.1; done"
     command = bare_debian(tmp_path, endless if during == "debootstrap" else FOLDERS, endless)
     process = start(command, tmp_path, started)
     deadline = time.monotonic() + DEADLINE_S
     while not mark.is_file():
         assert time.monotonic() < deadline, (tmp_path / "output").read_text()
         time.sleep(0.05)
-    inside = running_with(str(mark))
-    assert inside, "the process that should end is not seen"
+    assert running_with(SUITE), "the process that should end is not seen"
     assert left_behind(), "the folder that should go is not seen"
     process.send_signal(signal.Signals[name])
     assert process.wait(DEADLINE_S) in {130, 143}
-    assert not running_with(str(mark))
+    assert not running_with(SUITE)
     assert not left_behind()
 
 
 def running_with(text: str) -> list[int]:
-    """Processes with `text` in their command line, or in that of the script they run, but for this one."""
+    """Processes with `text` in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if (text in line or "/bin/debootstrap" in line) and int(path.parent.name) != os.getpid():
+        if text in line:
             found.append(int(path.parent.name))
     return found
 
@@ -171,7 +174,7 @@ def running_with(text: str) -> list[int]:
 def test_a_finished_bare_debian_leaves_nothing_and_ends_as_its_command_did(
     tmp_path: Path, started: list[subprocess.Popen[str]], status: int
 ) -> None:
-    process = start(bare_debian(tmp_path, FOLDERS, f"mount | grep -c bare-test; exit {status}"), tmp_path, started)
+    process = start(bare_debian(tmp_path, FOLDERS, f"mount | grep -c bare-{SUITE}; exit {status}"), tmp_path, started)
     assert process.wait(DEADLINE_S) == status, (tmp_path / "output").read_text()
     assert not left_behind()
 
