@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the unpacked bundle, or takes it away again. Needs a shell and coreutils: no make, no Python, no network.
+# Installs the unpacked bundle, or removes it. Needs a shell and coreutils: no make, no Python, no network.
 #   [PREFIX=/usr/share/orthanc/ingest-bundle] [DESTDIR=] [CONFIGURE=/etc/orthanc] ./install.sh install
 #   the same                                                                       ./install.sh uninstall
 # PREFIX is where Orthanc finds the bundle, DESTDIR goes before every path (for packagers), CONFIGURE names Orthanc's configuration
-# folder if it is to be changed too; without it, what to change is only said. Other files than those of MANIFEST are never removed.
+# folder, which is then changed too; without it the changes are only printed. Only files of MANIFEST are ever removed.
 set -eu
 umask 022
 export LC_ALL=C

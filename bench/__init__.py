@@ -1,1 +1,4 @@
-"""Measures Orthanc with the bundle against native Orthanc, side by side in one run. Ratios travel between machines; seconds do not."""
+"""Measures Orthanc with the bundle against native Orthanc, side by side in one run.
+
+Compare ratios between machines, not seconds.
+"""

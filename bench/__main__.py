@@ -1,4 +1,4 @@
-"""`python -m bench WHAT ...`: every measurement under one name; each has its own --help."""
+"""`python -m bench WHAT ...`: runs one of the measurements; each has its own --help."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHAT = {
 
 
 def main() -> int:
-    """Hands over to one of the measurements; 2 where there is none of that name."""
+    """Runs one of the measurements; 2 where there is none of that name."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in WHAT:
         print("python -m bench WHAT [--help]", *(f"  {one:14} {text}" for one, text in WHAT.items()), sep="\n")

@@ -1,8 +1,7 @@
-"""C-STORE, native Orthanc against the bundle's DicomAssociations: `python -m bench associations`, or `make bench-associations`.
+"""`make bench-associations`: C-STORE with the bundle's DicomAssociations against native Orthanc.
 
-Every cell is a fresh Orthanc on an empty storage folder, and native and tuned take turns, so that what else the machine
-does falls on both. Senders are as their authors ship them: no variable is set for them, except in the table that says
-so.
+Every cell is a fresh Orthanc on an empty storage folder. Native and tuned servers take turns, so that other load on the
+machine affects both. Senders run as their authors ship them: variables are set for them only in the table of variables.
 """
 
 from __future__ import annotations
@@ -32,17 +31,18 @@ from .machine import machine
 from .variations import Variation
 
 TABLES = ("senders", "moves", "beside", "buffers", "tls")
-VARIED_SLICES = 100  # of the tables of variations: they compare what shows within the first hundred
+VARIED_SLICES = 100  # for the tables of variations, whose effects show within a hundred slices
 TOOLS = ("storescu", "dcmsend", "pynetdicom", "HTTP")
 
 
 def table(samples: list[Sample]) -> str:
-    """Markdown, one row for each link, tool and number of associations."""
+    """The Markdown table with a row for each link, tool and number of associations."""
     groups: dict[tuple[str, str, int], dict[bool, list[Sample]]] = {}
     for one in samples:
         groups.setdefault((one.link, one.tool, one.associations), {}).setdefault(one.tuned, []).append(one)
     lines = [
-        "| link | sender | at once | native, instances/s | tuned | ratio | server CPU ms/instance, native | tuned | senders' CPU, native | tuned | watcher, % of a core |",
+        "| link | sender | at once | native, instances/s | tuned | ratio | server CPU ms/instance, native | tuned "
+        "| senders' CPU, native | tuned | watcher, % of a core |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for (link, tool, associations), both in groups.items():
@@ -62,7 +62,7 @@ def table(samples: list[Sample]) -> str:
 
 
 def varied_table(samples: list[Sample]) -> str:
-    """Markdown, one row for each variation; a pair of columns, native and tuned, for each link."""
+    """The Markdown table with a row for each variation, and two columns (native, tuned) for each link."""
     links = list(dict.fromkeys(one.link for one in samples))
     heads = [f"{link}: {kind}" for link in links for kind in ("native", "tuned")]
     lines = [f"| storescu x1, instances/s | {' | '.join(heads)} |", "|---" + "|--:" * len(heads) + "|"]
@@ -76,7 +76,7 @@ def varied_table(samples: list[Sample]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench associations", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--slices", type=int, default=phantom.SLICES)
@@ -113,7 +113,7 @@ def plan(arguments: argparse.Namespace, links: list[Link], study: list[Path]) ->
     for _ in range(arguments.rounds):
         if "senders" in arguments.tables:
             for link, tool, count in itertools.product(links, arguments.tools, arguments.associations):
-                # HTTP is the yardstick; Orthanc's HTTP server listens on loopback only here.
+                # HTTP is measured for comparison. Orthanc's HTTP server listens on loopback only here.
                 if tool != "HTTP" or link is LOOPBACK:
                     add("senders", (link, tool, count), study, Variation())
         if "moves" in arguments.tables:
@@ -157,7 +157,10 @@ def main() -> int:
                 failures.append(f"{cell.name}: {error}")
             progress.advance(task)
     size_mb = sum(path.stat().st_size for path in study) / 1e6
-    heading = f"{len(study)} slices of a synthetic CT phantom, {size_mb:.0f} MB; medians of {arguments.rounds} rounds; {machine()}"
+    heading = (
+        f"{len(study)} slices of a synthetic CT phantom, {size_mb:.0f} MB; medians of {arguments.rounds} rounds; "
+        f"{machine()}"
+    )
     report = "\n".join([heading, "", *(_show(name, found) for name, found in results.items())])
     report += "".join(f"\nfailed: {line}" for line in failures)
     raw = {name: [asdict(one) for one in found] for name, found in results.items()}

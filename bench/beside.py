@@ -1,6 +1,6 @@
-"""HTTP ingest beside a busy association: what the association watcher takes from others.
+"""HTTP ingest beside a busy association: how much the association watcher slows it.
 
-The association is paced, ten instances a second, so that native and tuned servers store the same over it.
+The association sends ten instances a second, so that native and tuned servers store the same number over it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from harness import senders
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
 PACE_PER_S = 10.0
-BESIDE = 40  # slices of the study that go over the association, again and again
+BESIDE = 40  # slices of the study that the association sends repeatedly
 
 
 @dataclass(frozen=True)
 class Beside:
-    """HTTP uploads by so many clients, with an association beside them or none."""
+    """One measurement: HTTP uploads, with an association beside them or without."""
 
     clients: int
     tuned: bool
@@ -34,7 +34,7 @@ class Beside:
 
 
 class PacedSender:
-    """One association that stores an instance every 1 / PACE_PER_S seconds, until told to stop."""
+    """An association that stores an instance every 1 / PACE_PER_S seconds until it is stopped."""
 
     def __init__(self, server: OrthancProcess, paths: list[Path]) -> None:
         self._datasets = [dcmread(path) for path in paths]
@@ -62,7 +62,7 @@ class PacedSender:
 
 
 def measure(study: list[Path], folder: Path, clients: int, *, tuned: bool, busy: bool) -> Beside:
-    """One cell.
+    """Measures one cell.
 
     Raises:
         OrthancError: a server that does not start, or a store that fails.
@@ -85,9 +85,10 @@ def measure(study: list[Path], folder: Path, clients: int, *, tuned: bool, busy:
 
 
 def table(found: list[Beside]) -> str:
-    """Markdown, one row for each number of clients."""
+    """The Markdown table with a row for each number of clients."""
     lines = [
-        f"| HTTP clients | native | native, beside an association of {PACE_PER_S:.0f}/s | tuned | tuned, beside the same | of native |",
+        f"| HTTP clients | native | native, beside an association of {PACE_PER_S:.0f}/s | tuned "
+        "| tuned, beside the same | of native |",
         "|--:|--:|--:|--:|--:|--:|",
     ]
     for clients in dict.fromkeys(one.clients for one in found):

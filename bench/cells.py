@@ -1,4 +1,4 @@
-"""One cell of the association benchmark: a fresh Orthanc, native or tuned, and what unmodified senders make of it."""
+"""Measures one cell of the association benchmark: unmodified senders and a fresh Orthanc, native or tuned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELL_DEADLINE_S = 300.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One cell of one round."""
+    """The result of one cell in one round."""
 
     link: str
     tool: str
@@ -43,7 +43,7 @@ class Sample:
 def commands(
     tool: str, link: Link, port: int, parts: list[list[Path]], arguments: Iterable[str] = ()
 ) -> list[list[str]]:
-    """One command for each association."""
+    """The senders' commands, one for each association."""
     if tool == "pynetdicom":
         start = [sys.executable, "-m", "bench.pynetdicom_sender", link.host, str(port)]
     else:
@@ -67,7 +67,6 @@ def send(
         senders.http_upload(server, [path for part in parts for path in part], clients=len(parts))
         return time.monotonic() - began
     variation = variation or Variation()
-    waits = tool == "pynetdicom"
     began = time.monotonic()
     processes = [
         subprocess.Popen(
@@ -80,19 +79,9 @@ def send(
         for command in commands(tool, link, server.dicom_port, parts, variation.sender_arguments)
     ]
     try:
-        if waits:
-            for process in processes:
-                assert process.stdout is not None
-                process.stdout.readline()
-            began = time.monotonic()
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.close()
-        for process in processes:
-            if process.wait(max(0.1, began + CELL_DEADLINE_S - time.monotonic())) != 0:
-                raise OrthancError(f"{tool} ended with status {process.returncode}")
-        return time.monotonic() - began
+        if tool == "pynetdicom":
+            began = _wait_until_ready(processes)
+        return _let_send(processes, tool, began)
     except (subprocess.TimeoutExpired, BrokenPipeError) as error:
         raise OrthancError(f"{tool}: {error}") from None
     finally:
@@ -101,8 +90,28 @@ def send(
             process.wait()
 
 
+def _wait_until_ready(processes: list[subprocess.Popen[bytes]]) -> float:
+    """Waits until all have read their files; returns the time on the monotonic clock."""
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    return time.monotonic()
+
+
+def _let_send(processes: list[subprocess.Popen[bytes]], tool: str, began: float) -> float:
+    """Tells those that wait to send, and returns the seconds since `began` when all have ended."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    for process in processes:
+        if process.wait(max(0.1, began + CELL_DEADLINE_S - time.monotonic())) != 0:
+            raise OrthancError(f"{tool} ended with status {process.returncode}")
+    return time.monotonic() - began
+
+
 def watcher_cpu(server: OrthancProcess, *, tuned: bool) -> float:
-    """CPU seconds of the watcher so far, once it watches."""
+    """CPU seconds of the watcher so far; waits until it watches."""
     deadline = time.monotonic() + 10
     while tuned:
         status = server.json("GET", "/associations/status")
@@ -124,7 +133,7 @@ def measure(
     folder: Path,
     variation: Variation | None = None,
 ) -> Sample:
-    """One cell.
+    """Measures one cell.
 
     Raises:
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.

@@ -1,4 +1,4 @@
-"""The same as pictures: throughput by parallelism, stage shares, DELETE latency; SVG and PNG."""
+"""Draws the ingest benchmark as SVG and PNG: throughput by parallelism, stage shares, latency of DELETE."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top":
 
 
 def draw(results: Results, tables: Mapping[str, Table], folder: Path) -> list[Path]:
-    """One picture for each table that was measured.
+    """Draws one picture for each table that was measured.
 
     Returns:
         The files written.

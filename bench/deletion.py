@@ -1,7 +1,8 @@
-"""Deletion, and what it costs ingest: `python -m bench deletion`, or `make bench-deletion` (about 10 minutes; --quick: under one).
+"""`make bench-deletion`: deletion, and how it slows ingest (about 10 minutes; --quick: under one).
 
-Steps, each by itself with --steps: `delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and
-memory), `p99` (ingest while a large drain runs), `ingest` (the storage area against native Orthanc).
+`python -m bench deletion --steps STEP...` runs some of the steps:
+`delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and memory), `p99` (ingest while a large
+drain runs), `ingest` (the storage area against native Orthanc).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ RAM_DISK = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything."""
+    """How many instances, rounds and depths to measure."""
 
     slices: int = phantom.SLICES
     large: int = 5000
@@ -51,19 +52,19 @@ QUICK = Plan(20, 60, (1_000, 20_000), 5_000, (4,), (True,), 2, 3_000, 2)
 
 @dataclass
 class Report:
-    """What was measured, and the tables of it."""
+    """The samples and tables of all steps."""
 
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
 
     def add(self, step: str, samples: Sequence[Any], *lines: str) -> None:
-        """One step's samples and table."""
+        """Adds the samples and the table of one step."""
         self.samples[step] = [asdict(sample) for sample in samples]
         self.tables.append("\n".join(lines) + "\n")
 
 
 def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
-    """Latency of DELETE."""
+    """Measures the latency of DELETE."""
     studies = [
         phantom.make_study(folder / "study", slices=plan.slices),
         phantom.make_study(folder / "large", slices=plan.large, side=32, seed=5),
@@ -84,7 +85,8 @@ def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
         notes.append("libDelayedDeletion.so is not installed here: the C++ plugin is not measured")
     native = {(s.disk, s.instances): s.milliseconds for s in samples if s.variant == "native"}
     rows = [
-        f"| {s.disk} | {s.instances} | {s.variant} | {s.milliseconds:.0f} | {s.milliseconds / native[s.disk, s.instances]:.2f} |"
+        f"| {s.disk} | {s.instances} | {s.variant} | {s.milliseconds:.0f} "
+        f"| {s.milliseconds / native[s.disk, s.instances]:.2f} |"
         for s in samples
     ]
     heading = ("| DELETE of a study | instances | | ms | of native |", "|---|--:|---|--:|--:|")
@@ -92,7 +94,7 @@ def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
 
 
 def drain_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
-    """Files a second by depth, and memory."""
+    """Measures files a second and memory, by depth of the ledger."""
     del folder
     samples = []
     for depth in plan.depths:
@@ -100,7 +102,8 @@ def drain_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str
         with tempfile.TemporaryDirectory(dir=RAM_DISK if RAM_DISK.is_dir() else None) as ram:
             samples.append(deletion_drain.measure(Path(ram), depth, plan.sample))
     rows = [
-        f"| {s.depth:,} | {s.existing_per_second:,.0f} | {f'{s.missing_per_second:,.0f}' if s.missing_per_second else ''} "
+        f"| {s.depth:,} | {s.existing_per_second:,.0f} "
+        f"| {f'{s.missing_per_second:,.0f}' if s.missing_per_second else ''} "
         f"| {s.memory_mb:.0f} | {s.memory_mb - samples[0].memory_mb:+.0f} |"
         for s in samples
     ]
@@ -112,7 +115,7 @@ def drain_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str
 
 
 def p99_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
-    """Ingest while a large drain runs."""
+    """Measures ingest while a large drain runs."""
     study = phantom.make_study(folder / "study", slices=plan.slices)
     archive = folder / "archive"
     deletion_ingest.make_archive(archive, plan.tops)
@@ -143,7 +146,7 @@ def p99_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str],
 
 
 def ingest_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
-    """The storage area against native Orthanc."""
+    """Measures the storage area against native Orthanc."""
     study = phantom.make_study(folder / "study", slices=plan.slices)
     samples = deletion_ingest.measure(
         folder,
@@ -164,7 +167,8 @@ def ingest_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
                 speed = _median(cell, name, "per_second")
                 cpu = _median(cell, name, "cpu_ms")
                 rows.append(
-                    f"| {'on' if sync else 'off'} | {clients} | {name} | {speed:.0f} | {speed / native:.2f} | {cpu:.1f} |"
+                    f"| {'on' if sync else 'off'} | {clients} | {name} | {speed:.0f} | {speed / native:.2f} "
+                    f"| {cpu:.1f} |"
                 )
     heading = (
         "| SyncStorageArea | HTTP clients | | instances/s | of native | server CPU ms/instance |",
@@ -178,7 +182,7 @@ def _median(samples: Sequence[Any], variant: str, name: str) -> float:
 
 
 def _fill(server: OrthancProcess, archive: Path, files: int) -> None:
-    """Stops the server, gives it so many pending deletions of files that exist, and starts it again, paused."""
+    """Restarts the server, paused, with so many pending deletions of files that exist."""
     server.stop()
     names = deletion_drain.uuids(files, 1)
     for name in names:
@@ -198,7 +202,7 @@ RUN = {"delete": delete_step, "drain": drain_step, "p99": p99_step, "ingest": in
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measures and prints the chosen steps."""
     parser = argparse.ArgumentParser(prog="python -m bench deletion", description=__doc__)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--quick", action="store_true", help="a smoke test: the numbers mean nothing")

@@ -1,8 +1,8 @@
-"""How fast the worker drains at which depth, and in how much memory: a process of its own for each depth, on a RAM disk.
+"""Measures how fast the worker drains ledgers of several depths, and its memory.
 
-`python -m bench deletion_drain FOLDER DEPTH SAMPLE` prints one JSON object. The rows that are due first point to files
-that exist; beyond SAMPLE of them the rest points to files that are gone, which is a completed deletion too, and a
-cheaper one: both rates are told.
+`python -m bench.deletion_drain FOLDER DEPTH SAMPLE` measures one depth and prints a JSON object. The folder should be
+on a RAM disk. The first SAMPLE rows that are due name files that exist. The others name files that are gone already,
+which complete faster. Both rates are given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _POLL_S = 0.005
 
 @dataclass(frozen=True)
 class DrainSample:
-    """One depth: files that existed and files that were gone, per second (0: none measured), and memory."""
+    """The result for one depth: files a second that existed or were gone already (0: not measured), and memory."""
 
     depth: int
     existing_per_second: float
@@ -36,14 +36,14 @@ class DrainSample:
 
 
 def measure(folder: Path, depth: int, sample: int) -> DrainSample:
-    """One depth, in a fresh process."""
+    """Measures one depth in a fresh process."""
     command = [sys.executable, "-m", "bench.deletion_drain", str(folder), str(depth), str(sample)]
     done = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, check=True)
     return DrainSample(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def uuids(count: int, seed: int) -> list[str]:
-    """Random attachment UUIDs, as Orthanc makes them: deletions are spread over all folders, and over the ledger's index."""
+    """Random attachment UUIDs, as Orthanc makes them, so that all folders and the whole index are used."""
     source = Random(seed)
     return [str(uuid.UUID(int=source.getrandbits(128), version=4)) for _ in range(count)]
 
@@ -57,7 +57,8 @@ def fill_ledger(path: Path, depth: int, first: list[str]) -> None:
         ledger.execute("PRAGMA journal_mode = OFF")
         ledger.execute("BEGIN")
         ledger.executemany(
-            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (?, ?, 1, ?, ?)",
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
+            "VALUES (?, ?, 1, ?, ?)",
             (
                 (n + 1, first[n] if n < len(first) else random_uuid(source), now_ms + n // 10, now_ms + n // 10)
                 for n in range(depth)
@@ -68,7 +69,7 @@ def fill_ledger(path: Path, depth: int, first: list[str]) -> None:
 
 
 def random_uuid(source: Random) -> str:
-    """As ``uuids`` makes them, but quicker: ten million are wanted."""
+    """Makes a UUID faster than ``uuids``, for ten million of them."""
     digits = f"{source.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
@@ -92,7 +93,7 @@ def _drain(folder: Path, depth: int, sample: int) -> DrainSample:
     missing_s = _when(service, len(files) + missing) - began - existing_s
     memory_mb = _memory_mb()
     service.worker.stop(10)
-    # Not closed: copying a log back is not what is measured, and the RAM disk is thrown away.
+    # Not closed: that would copy the log back, which is not to be measured. The RAM disk is removed anyway.
     return DrainSample(depth, len(files) / existing_s, missing / missing_s if missing else 0.0, memory_mb)
 
 

@@ -1,8 +1,8 @@
-"""What the storage area costs ingest: several Orthancs beside one another on one archive, taking turns.
+"""Measures how the storage area changes ingest: several Orthancs on one archive take turns.
 
 Each variant is one running Orthanc with an index of its own; all share one storage folder whose 65,536 folders are
-there already, as in any archive that has taken in some hundred thousand files. (In an empty one both sides mostly
-measure mkdir.) Turn by turn each stores the study, and deletes it again while nothing is measured.
+there already, as in an archive of some hundred thousand files; in an empty one both would mostly measure mkdir. In its
+turn each server stores the study, and then deletes it, which is not measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DRAIN_DEADLINE_S = 120.0
 
 @dataclass(frozen=True)
 class IngestSample:
-    """One turn: instances per second, server CPU per instance, and the 99th percentile of a store's latency."""
+    """The result of one turn: instances a second, server CPU an instance, 99th percentile of the store latency."""
 
     variant: str
     sync: bool
@@ -35,7 +35,7 @@ class IngestSample:
 
 
 def make_archive(root: Path, tops: int = 256) -> None:
-    """Every folder of Orthanc's layout, held by an empty file so that no deletion removes it; done once."""
+    """Makes every folder of Orthanc's layout, with an empty file in it so that no deletion removes it."""
     finished = root / "made"
     if finished.exists():
         return
@@ -51,7 +51,7 @@ def make_archive(root: Path, tops: int = 256) -> None:
 def servers(
     folder: Path, archive: Path, variants: dict[str, dict[str, Any]], *, sync: bool
 ) -> Iterator[dict[str, OrthancProcess]]:
-    """One running Orthanc for each variant; "native" is the one without the bundle."""
+    """Runs an Orthanc for each variant; "native" is the one without the bundle."""
     with ExitStack() as stack:
         running = {}
         for name, sections in variants.items():
@@ -71,14 +71,14 @@ def servers(
 
 
 def cpu_seconds(server: OrthancProcess) -> float:
-    """CPU that the server has used so far."""
+    """CPU seconds of the server so far."""
     assert server.process is not None
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def empty(server: OrthancProcess) -> None:
-    """Deletes everything, and waits until the files are gone too."""
+    """Deletes everything and waits until the files are gone."""
     for study in server.json("GET", "/studies"):
         server.json("DELETE", f"/studies/{study}")
     if "DeferredDelete" not in server.configuration:
@@ -127,7 +127,7 @@ def measure(
     tops: int = 256,
     progress: Callable[[str], None],
 ) -> list[IngestSample]:
-    """All turns, those of the variants interleaved; the first turn of each server warms it up and is not counted."""
+    """Runs all turns, variant after variant in each round; the first turn of each server is not counted."""
     archive = folder / "archive"
     make_archive(archive, tops)
     samples = []

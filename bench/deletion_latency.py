@@ -1,8 +1,8 @@
-"""How long DELETE of a study takes: native Orthanc, the bundle and, where it is installed, the C++ DelayedDeletion plugin; on this machine's disk and on a slow one.
+"""Measures DELETE of a study: native Orthanc, the bundle, and the C++ DelayedDeletion plugin if installed.
 
-The slow disk is an ext4 file system in a file, mounted with `sync` before the DELETE, so that each unlink and each
-rmdir waits for the disk below; how slow that is, is measured and told. Index and ledger stay on the machine's disk, as
-where only the attachments are on a network disk.
+It measures on this machine's disk and on a slow one: an ext4 file system in a file, mounted with `sync` before the
+DELETE, so that each unlink and each rmdir waits for the disk below. How long they wait is measured too. Index and
+ledger stay on this machine's disk, as at sites that have only the attachments on a network disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CPP_PLUGIN = Path("/usr/share/orthanc/plugins/libDelayedDeletion.so")
 
 @dataclass(frozen=True)
 class DeleteSample:
-    """One DELETE of a study."""
+    """The result of one DELETE."""
 
     variant: str
     disk: str
@@ -33,7 +33,7 @@ class DeleteSample:
 
 
 def variants(place: Path) -> dict[str, dict[str, Any]]:
-    """Name: what is added to a configuration."""
+    """The variants by name, with what each adds to the configuration."""
     found: dict[str, dict[str, Any]] = {
         "native": {},
         "bundle": {"DeferredDelete": {"Path": str(place / "ledger.db")}},

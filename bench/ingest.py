@@ -1,8 +1,8 @@
-"""Ingest and deletion of one study, native Orthanc beside the bundle: `python -m bench ingest`, or `make bench`.
+"""`make bench`: ingest and deletion of one study, native Orthanc beside the bundle.
 
-Every cell is a fresh Orthanc on an empty storage folder: the study goes in by one way of sending, is deleted by one
-DELETE, and the server is gone. The rows of a column take turns, so that what else the machine does falls on all of
-them. Ctrl-C keeps what was measured; the same command goes on there.
+Every cell is a fresh Orthanc on an empty storage folder: the study is sent in one way and deleted by one DELETE. The
+rows of a column take turns, so that other load on the machine affects all of them. After Ctrl-C the same command goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QUICK_SLICES = 120
 
 
 def measure(cell: Cell, table: Table, study: list[Path], folder: Path) -> Sample:
-    """One cell.
+    """Measures one cell.
 
     Raises:
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
@@ -66,8 +66,8 @@ def measure(cell: Cell, table: Table, study: list[Path], folder: Path) -> Sample
 def finish(
     cell: Cell, server: OrthancProcess, study: list[Path], seconds: float, cpu_before: float, *, delete: bool
 ) -> Sample:
-    """What else there is to know of a server that holds the study."""
-    server.wait_until_written()  # it belongs to what a study costs, if not to how long its sender waits
+    """The other figures of a server that has stored the study: memory, disk, stages, DELETE."""
+    server.wait_until_written()  # costs CPU, and no time of the sender
     cpu_seconds, peak_mb = usage(server)
     disk_mb = int(server.json("GET", "/statistics")["TotalDiskSize"]) / 1e6
     stages = stage_shares(server) if "StageTiming" in server.configuration else {}
@@ -91,7 +91,7 @@ def finish(
 
 
 def stage_shares(server: OrthancProcess) -> dict[str, dict[str, float]]:
-    """Shares of the stages by protocol, as the bundle's timing gives them."""
+    """The share of each stage by protocol, from the bundle's stage timing."""
     snapshot: dict[str, Any] = server.json("GET", "/timing/stages")
     return {
         protocol["protocol"]: {one["stage"]: one["share"] for one in protocol["stages"] if one["stage"] != "total"}
@@ -101,14 +101,14 @@ def stage_shares(server: OrthancProcess) -> dict[str, dict[str, float]]:
 
 
 def warm_up(study: list[Path], folder: Path) -> None:
-    """A few instances into each kind of server: libraries and files come from memory from then on."""
+    """Stores a few instances in each kind of server, so that the system has cached libraries and files."""
     for row in ("native", "bundle"):
         with contextlib.suppress(OrthancError):
             measure(Cell("", row, "1 clients", 0), TABLES["http"], study[:WARM_UP], folder)
 
 
 def cells_of(tables: Mapping[str, Table], rounds: int, rows: list[str] | None, columns: list[str] | None) -> list[Cell]:
-    """All cells, rounds outermost, the rows of one column next to each other; None: every row, every column."""
+    """All cells: rounds outermost, the rows of one column together; None stands for every row or column."""
     return [
         Cell(name, row, column, number)
         for number, (name, table) in itertools.product(range(rounds), tables.items())
@@ -127,7 +127,7 @@ def left_out(tables: Mapping[str, Table], rows: list[str] | None) -> str:
 def run(
     results: Results, cells: list[Cell], tables: Mapping[str, Table], study: list[Path], places: Mapping[str, Path]
 ) -> None:
-    """Measures what is not known yet; ends early at Ctrl-C."""
+    """Measures the cells that have no result yet; Ctrl-C ends it early."""
     missing = [cell for cell in cells if cell not in results.done]
     if len(missing) < len(cells):
         print(f"{len(cells) - len(missing)} of {len(cells)} cells are known from before (--fresh measures them again)")
@@ -141,8 +141,7 @@ def run(
             try:
                 results.add(measure(cell, tables[cell.table], study, places[tables[cell.table].disk]))
             except (OrthancError, urllib3.exceptions.HTTPError, OSError, LookupError, ValueError) as error:
-                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and
-                # then.
+                # HTTPError where a server ends: GDCM sometimes overflows the stack of Orthanc's HTTP threads.
                 results.add(Sample(cell=cell, error=" ".join(str(error).split()) or type(error).__name__))
             progress.advance(task)
         return
@@ -151,7 +150,7 @@ def run(
 
 @contextlib.contextmanager
 def disks(folder: Path, tables: Mapping[str, Table]) -> Iterator[dict[str, Path]]:
-    """Where servers store, by the name of the disk; a slow one that cannot be mounted is left out, and said to be."""
+    """The storage folder of each disk by its name; without the slow one where it cannot be mounted."""
     if not any(table.disk == "slow" for table in tables.values()):
         yield {"own": folder}
         return
@@ -167,7 +166,7 @@ def disks(folder: Path, tables: Mapping[str, Table]) -> Iterator[dict[str, Path]
 
 
 def study_of(arguments: argparse.Namespace) -> tuple[list[Path], str]:
-    """The study's files and what they are in words.
+    """The study's files, and a description of them.
 
     Raises:
         OrthancError: no DICOM file in the folder that was given.
@@ -185,7 +184,7 @@ def study_of(arguments: argparse.Namespace) -> tuple[list[Path], str]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench ingest", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(

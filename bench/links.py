@@ -1,4 +1,4 @@
-"""Where a sender sits: on this machine, or behind a veth pair with the MTU of Ethernet, in a network namespace of its own."""
+"""Links between sender and server: loopback, or a veth pair with Ethernet's MTU into a network namespace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _NAMES = ("orthanc-bench", "obench0", "obench1")
-_OURS, _THEIRS = "10.213.71.1", "10.213.71.2"
+_SERVER_ADDRESS, _SENDER_ADDRESS = "10.213.71.1", "10.213.71.2"
 
 
 @dataclass(frozen=True)
 class Link:
-    """How a command gets to the server."""
+    """How a sender reaches the server."""
 
     name: str
     host: str
@@ -22,17 +22,17 @@ class Link:
 
 
 LOOPBACK = Link("loopback", "127.0.0.1")
-VETH = Link("veth, MTU 1500", _OURS, ("ip", "netns", "exec", _NAMES[0]))
+VETH = Link("veth, MTU 1500", _SERVER_ADDRESS, ("ip", "netns", "exec", _NAMES[0]))
 
 
 def can_make_namespaces() -> bool:
-    """Whether this is root, which network namespaces take."""
+    """Whether this process may make network namespaces, which takes root."""
     return os.geteuid() == 0
 
 
 @contextmanager
 def veth() -> Iterator[Link]:
-    """A pair of virtual Ethernet devices, one end in a namespace; removed at the end.
+    """Makes a pair of virtual Ethernet devices, one end in a namespace; removed at the end.
 
     Raises:
         subprocess.CalledProcessError: no rights, or a kernel without them.
@@ -44,9 +44,9 @@ def veth() -> Iterator[Link]:
         for words in (
             f"netns add {namespace}",
             f"link add {ours} mtu 1500 type veth peer name {theirs} mtu 1500 netns {namespace}",
-            f"address add {_OURS}/30 dev {ours}",
+            f"address add {_SERVER_ADDRESS}/30 dev {ours}",
             f"link set {ours} up",
-            f"-n {namespace} address add {_THEIRS}/30 dev {theirs}",
+            f"-n {namespace} address add {_SENDER_ADDRESS}/30 dev {theirs}",
             f"-n {namespace} link set {theirs} up",
         ):
             subprocess.run(["ip", *words.split()], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""What the numbers were taken on, and what a server has used."""
+"""Describes the machine, and reads CPU time and memory of a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.orthanc_process import OrthancProcess
 
 
 def machine() -> str:
-    """The machine, in a line."""
+    """One line about the machine."""
     model = next(
         (
             line.split(":")[1].strip()

@@ -1,7 +1,7 @@
-"""Resident memory after many large uploads at once: `python -m bench memory`, or `make bench-memory`.
+"""`make bench-memory`: resident memory after many large uploads at once.
 
-Fifty clients each send one instance of 50 MB over HTTP at the same time; what malloc's arenas then keep is what
-MallocArenaMax and malloc_trim are about. Native Orthanc cannot be trimmed from outside, so it has no such column.
+Fifty clients each send one instance of 50 MB over HTTP at the same time. Malloc's arenas then keep memory, which
+MallocArenaMax and malloc_trim reduce. Native Orthanc cannot be trimmed from outside, so it has no such column.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTLE_S = 1.0
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run Orthanc."""
+    """How one server is set up."""
 
     name: str
     bundle: bool
@@ -39,7 +39,7 @@ class Variant:
     environment: dict[str, str]
 
 
-# A thread for each client; the disk would only make it last longer.
+# A thread for each client, and no syncs, which would only make it last longer.
 CORE: dict[str, Any] = {"HttpThreadsCount": 64, "SyncStorageArea": False}
 TIMING: dict[str, Any] = {"StageTiming": {"TrimMemoryEvery": 0}}
 VARIANTS = (
@@ -64,7 +64,7 @@ VARIANTS = (
 
 @dataclass
 class Measured:
-    """Bytes; None where it cannot be known."""
+    """Resident memory of one server in bytes; None where it is not known."""
 
     idle: int
     peak: int
@@ -115,7 +115,7 @@ def measure(folder: Path, variant: Variant, bodies: list[tuple[bytes, bytes, byt
 
 
 def main() -> int:
-    """Measure every variant and print the table."""
+    """Measures every variant and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--megabytes", type=int, default=50)

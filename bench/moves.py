@@ -1,4 +1,4 @@
-"""A study from one Orthanc to another, as a C-STORE to a modality and as a C-MOVE, with the tuner at neither, one or both ends."""
+"""Sends a study from one Orthanc to another by C-STORE and by C-MOVE, with the tuner at no, one or both ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_S = 170
 
 @dataclass(frozen=True)
 class Move:
-    """One cell of one round."""
+    """The result of one cell in one round."""
 
     way: str
     ends: str
@@ -45,7 +45,7 @@ def configuration(folder: Path, title: str, *, tuned: bool) -> dict[str, Any]:
 
 
 def command(sending: OrthancProcess, study_uid: str) -> list[str]:
-    """A C-MOVE SCU as DCMTK ships it."""
+    """The command of DCMTK's C-MOVE SCU."""
     where = ["127.0.0.1", str(sending.dicom_port)]
     titles = ["-aet", "MOVER", "-aec", "SENDING", "-aem", "RECEIVING"]
     keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study_uid}"]
@@ -79,7 +79,7 @@ def transfer(way: str, sending: OrthancProcess) -> float:
 
 
 def measure(study: list[Path], folder: Path, ends: str) -> list[Move]:
-    """Both ways with the tuner at `ends`: two fresh Orthancs, and what has arrived is deleted in between.
+    """Measures both ways between two fresh Orthancs, with the tuner at `ends`.
 
     Raises:
         OrthancError: a server that does not start, a transfer that fails, or an instance that did not arrive.
@@ -117,7 +117,7 @@ def _one(way: str, ends: str, receiving: OrthancProcess, sending: OrthancProcess
 
 
 def table(moves: list[Move]) -> str:
-    """Markdown, one row for each way and place of the tuner."""
+    """The Markdown table with a row for each way and place of the tuner."""
     lines = [
         "| Orthanc to Orthanc | tuner at | instances/s | ratio | CPU ms/instance, receiving | sending |",
         "|---|---|--:|--:|--:|--:|",

@@ -1,6 +1,6 @@
-"""A C-STORE SCU made of pynetdicom, one association: `python -m bench.pynetdicom_sender HOST PORT FILE...`.
+"""A C-STORE SCU of pynetdicom with one association: `python -m bench.pynetdicom_sender HOST PORT FILE...`.
 
-Says "ready" when everything is loaded and sends when it is told "go", so that only sending is measured.
+Prints "ready" when the files are read, and sends when it reads "go", so that only sending is measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Markdown tables in the shape of Orthanc's published ingest benchmark, with ratios against the native row of the same column."""
+"""Writes Markdown tables like those of Orthanc's published ingest benchmark, with ratios to native Orthanc."""
 
 from __future__ import annotations
 
@@ -47,16 +47,18 @@ def one_cell(results: Results, name: str, table: Table, row: str, column: str) -
 
 
 def cost_table(results: Results, name: str, table: Table) -> str:
-    """DELETE, disk, CPU and memory, medians over all columns of a row; and where the time went."""
+    """DELETE, disk, CPU, memory and stages: medians over all columns of a row."""
     lines = [
-        "| | DELETE of the study, ms | MB/s, best column | on disk, MB | CPU s per study | peak memory, MB | stages of ingest |",
+        "| | DELETE of the study, ms | MB/s, best column | on disk, MB | CPU s per study | peak memory, MB "
+        "| stages of ingest |",
         "|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in table.rows:
         samples = [sample for column in table.columns for sample in results.of(name, row, column)]
         if samples:
             lines.append(
-                f"| {row} | {median(samples, lambda s: s.delete_ms, '.0f')} | {max(s.megabytes / s.seconds for s in samples):.0f} "
+                f"| {row} | {median(samples, lambda s: s.delete_ms, '.0f')} "
+                f"| {max(s.megabytes / s.seconds for s in samples):.0f} "
                 f"| {median(samples, lambda s: s.disk_mb, '.0f')} | {median(samples, lambda s: s.cpu_seconds, '.1f')} "
                 f"| {median(samples, lambda s: s.peak_mb, '.0f')} | {stages(samples)} |"
             )
@@ -64,7 +66,7 @@ def cost_table(results: Results, name: str, table: Table) -> str:
 
 
 def median(samples: list[Sample], value: Callable[[Sample], float], form: str) -> str:
-    """The median of what is known, or nothing."""
+    """The median of the values above 0, or empty."""
     known = [value(sample) for sample in samples if value(sample) > 0]
     return format(statistics.median(known), form) if known else ""
 
@@ -77,6 +79,6 @@ def shares(samples: list[Sample]) -> dict[str, float]:
 
 
 def stages(samples: list[Sample]) -> str:
-    """The shares in words, the largest first."""
+    """The shares as text, the largest first."""
     ranked = sorted(shares(samples).items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {share * 100:.0f} %" for name, share in ranked if share >= 0.01)

@@ -1,4 +1,4 @@
-"""What was measured, kept line by line, so that an interrupted run goes on where it was."""
+"""Keeps samples in a file, one a line, so that an interrupted run can go on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What one cell gave; a cell that failed has its reason in `error` and zeros.
+    """The result of one cell; a failed cell has its reason in `error`, and zeros.
 
     Attributes:
         seconds: for the whole study.
@@ -42,7 +42,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What all samples of one file have in common; another run does not go on with it."""
+    """What all samples of one file have in common. A run with other values does not continue the file."""
 
     machine: str
     orthanc: str
@@ -50,7 +50,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """Samples in a file, one line each; the first line is the run's.
+    """A file of samples, one a line; its first line is the run.
 
     Args:
         path: made anew where it is missing, of another run, or `fresh`.
@@ -77,18 +77,18 @@ class Results:
         return True
 
     def add(self, sample: Sample) -> None:
-        """Keeps one sample, on disk before the next cell begins."""
+        """Appends one sample to the file."""
         self.samples.append(sample)
         with self._path.open("ab") as file:
             file.write(msgspec.json.encode(sample) + b"\n")
 
     @property
     def done(self) -> set[Cell]:
-        """Cells that need not be measured again; those that failed are."""
+        """The cells that have a sample which did not fail."""
         return {sample.cell for sample in self.samples if not sample.error}
 
     def of(self, table: str, row: str, column: str) -> list[Sample]:
-        """The good samples of a cell, over the rounds."""
+        """The samples of a cell over all rounds, without failed ones."""
         return [
             sample
             for sample in self.samples
@@ -97,7 +97,7 @@ class Results:
 
     @property
     def failures(self) -> list[Sample]:
-        """The last word on each cell that did not succeed in the end."""
+        """The last error of each cell that has no good sample."""
         last = {sample.cell: sample for sample in self.samples if sample.error}
         return [sample for cell, sample in last.items() if cell not in self.done]
 

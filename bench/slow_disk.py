@@ -1,6 +1,6 @@
-"""A disk that stands in for a slow one: an ext4 file system in a file, mounted with `sync`, so that each change waits for the disk below.
+"""Makes a slow disk: an ext4 file system in a file, mounted with `sync`.
 
-How slow that is differs from machine to machine, and is measured (`latencies`).
+Each change waits for the disk below. How slow that is differs between machines, so it is measured (`latencies`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ class Latencies(NamedTuple):
     unlink_ms: float
 
     def __str__(self) -> str:
-        return f"512 KiB written in {self.write_ms:.1f} ms, synced in {self.sync_ms:.1f} ms, unlinked in {self.unlink_ms:.2f} ms"
+        return (
+            f"512 KiB written in {self.write_ms:.1f} ms, synced in {self.sync_ms:.1f} ms, "
+            f"unlinked in {self.unlink_ms:.2f} ms"
+        )
 
 
 @contextmanager
 def slow_disk(folder: Path) -> Iterator[Path]:
-    """A mounted file system, not slow yet.
+    """Mounts the file system, without `sync` yet.
 
     Raises:
         subprocess.CalledProcessError: no rights to mount here.
@@ -51,13 +54,13 @@ def slow_disk(folder: Path) -> Iterator[Path]:
 
 
 def make_slow(mounted: Path, *, slow: bool) -> None:
-    """From now on each change waits for the disk below, or not."""
+    """Mounts it again with or without `sync`."""
     option = f"remount,{'sync' if slow else 'async'}"
     subprocess.run(["mount", "-o", option, str(mounted)], check=True, capture_output=True)
 
 
 def latencies(folder: Path, files: int = 40) -> Latencies:
-    """What a disk takes for the three things that an archive does."""
+    """Measures writing, syncing and unlinking of files in a folder."""
     took: dict[str, list[float]] = {"write": [], "sync": []}
     paths = [folder / str(uuid.uuid4()) for _ in range(files)]
 

@@ -1,4 +1,4 @@
-"""How long one instance takes to be stored while a large study is deleted: undisturbed, in the background, and by Orthanc's own DELETE.
+"""Measures how long an instance takes to be stored while a large study is deleted.
 
 python -m bench studies [INSTANCES]
 """
@@ -21,7 +21,7 @@ ARRIVING = 300
 
 
 def latencies_ms(server: OrthancProcess, paths: list[Path], going_on: Callable[[], bool]) -> list[float]:
-    """Stores one instance after the other, as long as something goes on; the time of each in ms."""
+    """Stores one instance after another while `going_on` returns True; the time of each in ms."""
     times = []
     for path in paths:
         content = path.read_bytes()
@@ -34,7 +34,7 @@ def latencies_ms(server: OrthancProcess, paths: list[Path], going_on: Callable[[
 
 
 def show(name: str, times: list[float], took_s: float) -> None:
-    """One line of the table."""
+    """Prints one line of the table."""
     ordered = sorted(times)
     p99 = ordered[int(len(ordered) * 0.99)] if len(ordered) > 1 else ordered[0]
     print(
@@ -44,7 +44,7 @@ def show(name: str, times: list[float], took_s: float) -> None:
 
 
 def main() -> int:
-    """Runs the three."""
+    """Measures without deletion, during background deletion, and during Orthanc's own DELETE."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
     with tempfile.TemporaryDirectory(prefix="bench studies ") as folder:
         root = Path(folder)

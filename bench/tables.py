@@ -1,22 +1,12 @@
-"""Which tables there are: rows are servers, columns are ways of sending. The shape of Orthanc's published ingest benchmark."""
+"""The tables of `make bench`, like those of Orthanc's benchmark: rows are servers, columns are ways of sending."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .sending import (
-    Dcmsend,
-    HttpKeepAlive,
-    HttpReconnecting,
-    Move,
-    MoveTo,
-    MoveToAnother,
-    Peer,
-    Pynetdicom,
-    Storescu,
-    Way,
-)
+from .orthanc_senders import Move, MoveTo, MoveToAnother, Peer
+from .sending import Dcmsend, HttpKeepAlive, HttpReconnecting, Pynetdicom, Storescu, Way
 
 PARALLEL = (1, 2, 4, 8, 16)
 NODELAY, BUFFER = {"TCP_NODELAY": "1"}, {"TCP_BUFFER_LENGTH": "129076"}

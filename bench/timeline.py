@@ -1,4 +1,4 @@
-"""Draws docs/images/c-store-stalls.svg from a real capture: `python -m bench timeline` (root, and Debian's tcpdump).
+"""Draws docs/images/c-store-stalls.svg from a capture: `python -m bench timeline` (needs root and tcpdump).
 
 Some consecutive instances of one association over loopback, by an unmodified storescu, three times: native Orthanc,
 NoDelay alone, and NoDelay with QuickAck.
@@ -57,7 +57,7 @@ def capture(sections: dict[str, Any] | None, study: list[Path], folder: Path) ->
     with OrthancProcess(place, configuration, graceful=False) as server, (place / "capture").open("w+") as output:
         arguments = ["-i", "lo", "-nn", "-tt", "-l", f"tcp port {server.dicom_port}"]
         with subprocess.Popen([tcpdump, *arguments], stdout=output, stderr=subprocess.DEVNULL) as recorder:
-            time.sleep(2)  # tcpdump says nowhere that it has begun
+            time.sleep(2)  # tcpdump does not tell when it has begun
             senders.storescu(server, study)
             time.sleep(1)
             recorder.terminate()
@@ -73,7 +73,10 @@ def capture(sections: dict[str, Any] | None, study: list[Path], folder: Path) ->
 
 
 def cycles(segments: list[Segment]) -> list[list[Segment]]:
-    """Segments by instance: each begins with the first data that follows data of Orthanc's; association set-up and end left out."""
+    """Segments by instance, without the set-up and the end of the association.
+
+    An instance begins with the first data after data of Orthanc's.
+    """
     found: list[list[Segment]] = []
     answered = True
     for segment in segments:
@@ -93,7 +96,7 @@ def excerpt(found: list[list[Segment]]) -> list[Segment]:
 
 
 def stalls(cycle: list[Segment]) -> list[tuple[float, float, str]]:
-    """Silences of more than STALL_MS: begin, end, and what they are."""
+    """Pauses of more than STALL_MS: begin, end, and kind."""
     found = []
     for before, after in itertools.pairwise(cycle):
         if after.at_ms - before.at_ms > STALL_MS:
@@ -103,7 +106,7 @@ def stalls(cycle: list[Segment]) -> list[tuple[float, float, str]]:
 
 
 def panel(name: str, cycle: list[Segment], top: int, scale: float) -> list[str]:
-    """One run as two lanes, time to the right."""
+    """Draws one run as two lanes, with time to the right."""
     left = 190
     lanes = {False: top + 30, True: top + 70}
     parts = [
@@ -127,12 +130,13 @@ def panel(name: str, cycle: list[Segment], top: int, scale: float) -> list[str]:
 
 STYLE = """
 text { font: 13px sans-serif; fill: #222 } .name { font-weight: bold } .total { font-weight: bold }
-.lane { stroke: #bbb } .data { stroke: #06c; stroke-width: 2 } .ack { stroke: #888; stroke-width: 2 } .response { fill: #fcc } .end { fill: #fd9 }
+.lane { stroke: #bbb } .data { stroke: #06c; stroke-width: 2 }
+.ack { stroke: #888; stroke-width: 2 } .response { fill: #fcc } .end { fill: #fd9 }
 """
 
 
 def picture(runs: dict[str, list[Segment]]) -> str:
-    """All panels on one scale, as SVG."""
+    """Draws all panels on one scale, as SVG."""
     scale = 560 / max(cycle[-1].at_ms for cycle in runs.values())
     height = 110 * len(runs) + 70
     parts = [
@@ -143,8 +147,10 @@ def picture(runs: dict[str, list[Segment]]) -> str:
     for number, (name, cycle) in enumerate(runs.items()):
         parts += panel(name, cycle, 10 + 110 * number, scale)
     legend = (
-        f"{SHOWN} instances of 525 KB, one association, loopback. Blue: data (tall: pieces of the image). Grey: acknowledgements alone.",
-        "Red: Orthanc has sent half of its response and waits to send the rest. Orange: storescu waits to send the end of the image.",
+        f"{SHOWN} instances of 525 KB, one association, loopback. Blue: data (tall: pieces of the image). "
+        "Grey: acknowledgements alone.",
+        "Red: Orthanc has sent half of its response and waits to send the rest. Orange: storescu waits to send the "
+        "end of the image.",
     )
     parts += [f'<text x="10" y="{height - 34 + 20 * number}">{line}</text>' for number, line in enumerate(legend)]
     parts.append("</svg>")
@@ -152,7 +158,7 @@ def picture(runs: dict[str, list[Segment]]) -> str:
 
 
 def main() -> int:
-    """Captures, draws, and says what was seen."""
+    """Captures, draws, and prints the stalls."""
     folder = Path(tempfile.mkdtemp(prefix="timeline-"))
     try:
         study = phantom.make_study(folder / "study", slices=21)
@@ -161,7 +167,8 @@ def main() -> int:
         OUTPUT.write_text(picture(runs))
         for name, cycle in runs.items():
             print(
-                f"{name}: {cycle[-1].at_ms:.1f} ms, stalls {[(kind, round(end - begin, 1)) for begin, end, kind in stalls(cycle)]}"
+                f"{name}: {cycle[-1].at_ms:.1f} ms, stalls "
+                f"{[(kind, round(end - begin, 1)) for begin, end, kind in stalls(cycle)]}"
             )
     except OrthancError as error:
         print(f"timeline: {error}", file=sys.stderr)

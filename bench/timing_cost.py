@@ -1,4 +1,4 @@
-"""What stage timing costs: `python -m bench timing_cost`.
+"""Measures the cost of stage timing: `python -m bench timing_cost`.
 
 Two figures: the recorder alone, in microseconds an instance, with all that an image over C-STORE tells it; and ingest
 over HTTP into a real Orthanc with the section on, as a ratio to the same Orthanc with it off, in interleaved rounds.
@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def one_instance(recorder: Recorder) -> None:
-    """All events of one image over C-STORE with every section on."""
+    """Tells a recorder all events of one image over C-STORE, as with every section on."""
     recorder.received("cstore", 525_000, waited_ns=10, receiving_ns=10, queued_ns=10, association=1)
     recorder.transcoded("transcoded", dict(STEPS))
     for attachment_uuid in ("a", "b"):
@@ -43,7 +43,7 @@ def one_instance(recorder: Recorder) -> None:
 
 
 def recorder_us(instances: int) -> float:
-    """CPU time of the recorder alone in microseconds an instance, with the folds that a busy server makes in between."""
+    """CPU time of the recorder in microseconds an instance, folds included."""
     recorder = Recorder(Settings())
     begin_ns = time.process_time_ns()
     for number in range(instances):
@@ -54,12 +54,12 @@ def recorder_us(instances: int) -> float:
 
 
 def ingest_rate(folder: Path, paths: list[Path], sections: dict[str, Any], rounds: int) -> float:
-    """Instances a second over HTTP, one client, into a fresh Orthanc; the median of `rounds` uploads, deleted in between."""
+    """Instances a second over HTTP with one client into a fresh Orthanc: the median of `rounds` uploads."""
     arguments = ("--verbose",) if "LogEachInstance" in str(sections) else ()
     configuration = base_configuration(folder, bundle=True) | BASE | sections
     rates = []
     with OrthancProcess(folder, configuration, arguments=arguments, graceful=False) as server:
-        for number in range(rounds + 1):  # the first upload finds everything cold and does not count
+        for number in range(rounds + 1):  # the first upload is slower, and not counted
             begin = time.perf_counter()
             http_upload(server, paths)
             if number:
@@ -70,7 +70,7 @@ def ingest_rate(folder: Path, paths: list[Path], sections: dict[str, Any], round
 
 
 def main() -> int:
-    """Measure both and print them."""
+    """Measures both and prints them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instances", type=int, default=20_000, help="for the recorder alone")
     parser.add_argument("--slices", type=int, default=200, help="small ones (128 x 128), where a fixed cost shows most")
@@ -84,7 +84,7 @@ def main() -> int:
         paths = make_study(folder / "study", slices=options.slices, side=128)
         rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
         for number in range(options.rounds):
-            # Whoever comes first in a round is at a disadvantage: each in turn.
+            # The first one of a round is slower: each is first in turn.
             names = list(VARIANTS)[number % len(VARIANTS) :] + list(VARIANTS)[: number % len(VARIANTS)]
             for name, sections in ((name, VARIANTS[name]) for name in names):
                 rates[name].append(ingest_rate(folder / f"{name} {number}", paths, sections, 3))

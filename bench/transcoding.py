@@ -1,21 +1,19 @@
-"""Transcoding on ingest against Orthanc's own: `python -m bench transcoding`, or `make bench-transcoding`.
+"""`make bench-transcoding`: transcoding on ingest against Orthanc's own.
 
 Every cell is a fresh Orthanc on an empty storage folder that one study is sent to. Variants take turns within a round,
-so that what else the machine does falls on all. C-STORE is measured with DicomAssociations on for native Orthanc too:
-stalls of 40 ms would otherwise hide what transcoding takes.
+so that other load on the machine affects all of them. C-STORE is measured with DicomAssociations on for native Orthanc
+too: stalls of 40 ms would otherwise hide the time of transcoding.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import phantom
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration
 
-from .machine import machine, usage
+from .machine import usage
 from .sending import HttpKeepAlive, Storescu
+from .transcoding_report import NATIVE, NATIVE_GDCM, UNTOUCHED, Sample, write_report
 from .variants import GDCM_PLUGIN, JPEG_LOSSLESS, STORAGE, WATCH
 from .volumes import CRANIUM, real_ct
 
-NATIVE = "native .70, DCMTK"
-NATIVE_GDCM = "native .70, GDCM"
-UNTOUCHED = "native, no transcoding"
 TARGETS = {
     ".70": "JPEGLosslessSV1",
     ".80": "JPEGLSLossless",
@@ -43,25 +39,11 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One cell of one round."""
-
-    study: str
-    variant: str
-    sender: str
-    clients: int
-    per_second: float
-    ratio: float  # received bytes to bytes on disk, headers that Orthanc stores twice included
-    cpu_ms_per_instance: float  # of the whole server, while sending
-    peak_mb: float
-
-
 def sections(variant: str, sender: str) -> tuple[bool, dict[str, Any]]:
     """Whether a cell loads the bundle, and what it adds to the configuration.
 
-    Ours are named by their target: `.70` has IngestTranscoder and DeferredDelete, whose storage area lets verification
-    go on beside the write; `.70 alone` has IngestTranscoder and Orthanc's own storage area.
+    Variants with the bundle are named by their target. `.70` has IngestTranscoder and DeferredDelete, whose storage
+    area verifies during the write; `.70 alone` has IngestTranscoder and Orthanc's own storage area.
     """
     watch = WATCH if sender == "storescu" else {}
     if variant == UNTOUCHED:
@@ -74,12 +56,12 @@ def sections(variant: str, sender: str) -> tuple[bool, dict[str, Any]]:
 
 
 def configuration(variant: str, sender: str, place: Path) -> dict[str, Any]:
-    """What one cell's server is started with."""
+    """The configuration of one cell's server."""
     bundle, added = sections(variant, sender)
     document = base_configuration(place, bundle=bundle) | added
     if variant == NATIVE_GDCM:
-        # Orthanc asks a plugin that transcodes before its own DCMTK. Throttling is the number of threads in GDCM; 4 is
-        # Debian's.
+        # A plugin that transcodes comes before Orthanc's own DCMTK. Throttling is the number of threads in GDCM, 4 in
+        # Debian's configuration.
         document["Plugins"] = [*document.get("Plugins", []), str(GDCM_PLUGIN)]
         document["Gdcm"] = {"Enable": True, "RestrictTransferSyntaxes": [JPEG_LOSSLESS], "Throttling": 4}
     return document
@@ -87,7 +69,7 @@ def configuration(variant: str, sender: str, place: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be measured once."""
+    """One cell to be measured."""
 
     study: str
     variant: str
@@ -96,12 +78,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For progress and failures."""
+        """The cell's name for progress and failures."""
         return f"{self.study}, {self.sender} x{self.clients}, {self.variant}"
 
 
 def measure(cell: Cell, paths: list[Path], folder: Path) -> Sample:
-    """One cell.
+    """Measures one cell.
 
     Raises:
         OrthancError: a server that does not start, a sender that fails, or an instance that is not there afterwards.
@@ -114,7 +96,7 @@ def measure(cell: Cell, paths: list[Path], folder: Path) -> Sample:
             began = time.monotonic()
             way.send(server, paths)
             seconds = time.monotonic() - began
-            server.wait_until_written()  # it belongs to what a study costs, if not to how long its sender waits
+            server.wait_until_written()  # costs CPU, and no time of the sender
             cpu_seconds, peak_mb = usage(server)
             held = server.json("GET", "/statistics")
             if held["CountInstances"] != len(paths):
@@ -136,7 +118,7 @@ def measure(cell: Cell, paths: list[Path], folder: Path) -> Sample:
 
 
 def _check_syntax(server: OrthancProcess, variant: str) -> None:
-    """A variant that quietly kept originals would be the fastest of all."""
+    """Refuses a variant that kept originals, which would be the fastest of all."""
     first = server.json("GET", "/instances?since=0&limit=1")[0]
     found = server.request("GET", f"/instances/{first}/metadata/TransferSyntax").data.decode()
     compressed = not found.startswith("1.2.840.10008.1.2.1")
@@ -144,35 +126,8 @@ def _check_syntax(server: OrthancProcess, variant: str) -> None:
         raise OrthancError(f"instances are stored as {found}")
 
 
-def table(samples: list[Sample], study: str) -> str:
-    """Markdown for one study: instances/s with the ratio to native .70 by DCMTK in the same column, and what it took."""
-    own = [one for one in samples if one.study == study]
-    columns = sorted({(one.sender, one.clients) for one in own})
-
-    def median(variant: str, column: tuple[str, int] | None, field: str) -> float | None:
-        values = [
-            getattr(one, field) for one in own if one.variant == variant and column in {None, (one.sender, one.clients)}
-        ]
-        return statistics.median(values) if values else None
-
-    heads = [f"{sender} x{clients}" for sender, clients in columns]
-    lines = [
-        f"| instances/s (ratio to {NATIVE}) | {' | '.join(heads)} | compression | CPU ms/instance | peak memory, MB |",
-        "|---" + "|--:" * (len(columns) + 3) + "|",
-    ]
-    for variant in dict.fromkeys(one.variant for one in own):
-        cells = []
-        for column in columns:
-            rate, native = median(variant, column, "per_second"), median(NATIVE, column, "per_second")
-            cells.append("failed" if rate is None else f"{rate:.0f}" + (f" ({rate / native:.2f})" if native else ""))
-        ratio, cpu, peak = (median(variant, None, field) for field in ("ratio", "cpu_ms_per_instance", "peak_mb"))
-        cells.append(f"{ratio:.2f} | {cpu:.1f} | {peak:.0f}")
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench transcoding", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--slices", type=int, default=phantom.SLICES, help="of the phantom")
@@ -193,7 +148,7 @@ def parse() -> argparse.Namespace:
 
 
 def variants(arguments: argparse.Namespace, console: Console) -> list[str]:
-    """What is compared, native Orthanc first."""
+    """The variants to compare, native Orthanc first."""
     chosen = [UNTOUCHED] if arguments.untouched else []
     chosen.append(NATIVE)
     if arguments.no_gdcm:
@@ -208,7 +163,7 @@ def variants(arguments: argparse.Namespace, console: Console) -> list[str]:
 
 
 def studies(arguments: argparse.Namespace, console: Console) -> dict[str, tuple[str, list[Path]]]:
-    """Name, what it is, and its files."""
+    """The studies by name: description and files."""
     found: dict[str, tuple[str, list[Path]]] = {}
     if "phantom" in arguments.studies:
         paths = phantom.make_study(arguments.folder / "phantom", slices=arguments.slices, side=arguments.side)
@@ -235,7 +190,7 @@ def main() -> int:
         for _, study, sender, clients, variant in itertools.product(
             range(arguments.rounds), sent, arguments.senders, arguments.clients, variants(arguments, console)
         )
-        # The real CT says how images compress; how clients scale, the phantom has said.
+        # The real CT shows how images compress. How clients scale is measured with the phantom.
         if study == "phantom" or clients in {1, 4}
     ]
     samples: list[Sample] = []
@@ -249,32 +204,12 @@ def main() -> int:
             try:
                 samples.append(measure(cell, sent[cell.study][1], arguments.folder))
             except (OrthancError, urllib3.exceptions.HTTPError) as error:
-                # A server that dies under its load too: GDCM overflows the stack of Orthanc's HTTP threads now and
-                # then.
+                # HTTPError where a server ends: GDCM sometimes overflows the stack of Orthanc's HTTP threads.
                 failures.append(f"{cell.name}: {error}")
             progress.advance(task)
-            report = written(samples, failures, sent, arguments)
+            report = write_report(samples, failures, sent, arguments)
     console.print(report, markup=False, highlight=False, soft_wrap=True)
     return 1 if failures else 0
-
-
-def written(
-    samples: list[Sample],
-    failures: list[str],
-    sent: dict[str, tuple[str, list[Path]]],
-    arguments: argparse.Namespace,
-) -> str:
-    """The report so far, after it and the samples have been written: a run that is interrupted has measured something."""
-    parts = [f"{machine()}; medians of {arguments.rounds} rounds\n"]
-    for study, (text, paths) in sent.items():
-        if not any(one.study == study for one in samples):
-            continue
-        size_mb = sum(path.stat().st_size for path in paths) / 1e6
-        parts.append(f"{text}, {size_mb:.0f} MB:\n\n{table(samples, study)}")
-    report = "\n".join(parts) + "".join(f"\nfailed: {line}" for line in failures)
-    (arguments.folder / "transcoding.json").write_text(json.dumps([asdict(one) for one in samples], indent=1))
-    (arguments.folder / "transcoding.md").write_text(report)
-    return report
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The servers that are compared: native Orthanc in several settings, and Orthanc with the bundle."""
+"""The servers that `make bench` compares: native Orthanc in several settings, and Orthanc with the bundle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
 DELAYED_DELETION_PLUGIN = Path("/usr/share/orthanc/plugins/libDelayedDeletion.so")
 
-# No file goes while the next cell is measured.
+# Long enough that no file is deleted while the next cell is measured.
 STORAGE: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 3600}}
 WATCH: dict[str, Any] = {"DicomAssociations": {}}
 TIMING: dict[str, Any] = {"StageTiming": {}}
@@ -35,7 +35,7 @@ class Variant:
 
 
 def transcoding(target: str) -> dict[str, Any]:
-    """All of the bundle with one target."""
+    """The options of the whole bundle with one transcoding target."""
     return BUNDLE | {"IngestTranscoder": {"Default": target}}
 
 
@@ -49,7 +49,7 @@ VARIANTS: dict[str, Variant] = {
         missing="" if GDCM_PLUGIN.exists() else "orthanc-gdcm is not installed",
     ),
     "native, C++ DelayedDeletion": Variant(
-        # Its pause holds files back as our grace period does: none goes while the next cell is measured.
+        # As our grace period: no file is deleted while the next cell is measured.
         options={
             "Plugins": [str(DELAYED_DELETION_PLUGIN)],
             "DelayedDeletion": {"Enable": True, "ThrottleDelayMs": 1000},

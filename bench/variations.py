@@ -1,4 +1,4 @@
-"""What may be set beside the tuner: TLS, and DCMTK's TCP_BUFFER_LENGTH at either end."""
+"""Settings that are varied in the association benchmark: TLS, and DCMTK's TCP_BUFFER_LENGTH at either end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import certificates
 
-# With which a report of 2016 found its stalls gone; and what a long fast line would ask for.
+# The value that ended the stalls in a report of 2016; and one for a fast line with a long delay.
 REPORTED_BYTES, LARGE_BYTES = 129076, 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""The studies that transcoding is measured with: the phantom, and a real CT volume where Debian's invesalius-examples is installed."""
+"""Makes a study of the real CT volume in Debian's invesalius-examples, for the transcoding benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness import phantom
 
 CRANIUM = Path("/usr/share/doc/invesalius-examples/examples/Cranium.inv3")
 _MATRIX = "matrix.dat"
-_COPIES = 3  # 108 slices are gone in a second
+_COPIES = 3  # 108 slices are sent within a second
 _ROOT = phantom.ROOT
 
 
@@ -25,7 +25,8 @@ def real_ct(folder: Path, archive: Path = CRANIUM) -> list[Path]:
     intercept.
 
     Raises:
-        OSError, ValueError: the archive is missing, or is not what it was.
+        OSError: the archive is missing.
+        ValueError: it is not an InVesalius project with a volume of 12 bits.
     """
     volume = _volume(archive)
     stored = (volume.astype(np.int32) + 1024).astype(np.uint16)
@@ -50,7 +51,7 @@ def real_ct(folder: Path, archive: Path = CRANIUM) -> list[Path]:
 
 
 def _volume(archive: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
-    """The matrix of an InVesalius project: its shape is in main.plist."""
+    """The matrix of an InVesalius project, with the shape that main.plist names."""
     with tarfile.open(archive) as members:
         names = {Path(member.name).name: member for member in members.getmembers() if member.isfile()}
         if not {"main.plist", _MATRIX} <= names.keys():

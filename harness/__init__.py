@@ -1,1 +1,4 @@
-"""Starts a real Orthanc, makes studies and sends them: shared by `make run`, the tests and the benchmarks. Never loaded by Orthanc."""
+"""Starts a real Orthanc, makes studies and sends them, for `make run`, tests and benchmarks.
+
+Orthanc never loads it.
+"""

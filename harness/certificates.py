@@ -1,4 +1,4 @@
-"""A self-signed certificate for DICOM over TLS, made by openssl: for tests and benchmarks only."""
+"""Makes a self-signed certificate for DICOM over TLS with openssl; for tests and benchmarks only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Certificate:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Orthanc's options for a DICOM server that shows it, and asks its peers for none (Orthanc 1.9.3 and later)."""
+        """Orthanc's options for a DICOM server with this certificate, which asks clients for none (Orthanc 1.9.3)."""
         return {
             "DicomTlsEnabled": True,
             "DicomTlsPrivateKey": str(self.key),
@@ -28,7 +28,7 @@ class Certificate:
 
     @property
     def storescu_arguments(self) -> list[str]:
-        """DCMTK's tools: no certificate of their own, and the server's is the only one that is trusted."""
+        """Options of DCMTK's tools: no certificate of their own, and they trust only the server's."""
         return ["+tla", "+cf", str(self.certificate)]
 
 
@@ -41,7 +41,8 @@ def make(folder: Path) -> Certificate:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / "dicom.key", folder / "dicom.crt")
-    words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    words += " -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
     files = ["-keyout", str(made.key), "-out", str(made.certificate)]
     subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
     return made

@@ -1,4 +1,4 @@
-"""`make run`: the bundle inside a real Orthanc, doing its main job where a person can see it."""
+"""`make run`: a real Orthanc with the bundle stores, transcodes and deletes studies, and shows what it does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .demo_steps import GRACE_PERIOD_S, StepFailedError, console, job, say
-from .orthanc_process import BUNDLE, OrthancError, OrthancProcess, port_is_free
+from .free_ports import port_is_free
+from .orthanc_process import BUNDLE, OrthancError, OrthancProcess
 
 
 def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     ):
         if not port_is_free(port):
             raise OrthancError(
-                f"{name} port {port} is in use (by an Orthanc service?): stop it, or give another: make run {variable}={port + 1}"
+                f"{name} port {port} is in use (by an Orthanc service?): stop it, or give another: make run "
+                f"{variable}={port + 1}"
             )
     configuration |= {
         "HttpPort": arguments.http_port,
@@ -45,7 +47,8 @@ def make_configuration(arguments: argparse.Namespace) -> dict[str, Any]:
 def serve(server: OrthancProcess) -> int:
     """Keeps the server until Ctrl-C or its end."""
     say(
-        f"\nOrthanc keeps serving: {server.url}/app/explorer.html, operators' page {server.url}/bundle/, DICOM port {server.dicom_port}"
+        f"\nOrthanc keeps serving: {server.url}/app/explorer.html, operators' page {server.url}/bundle/, DICOM port "
+        f"{server.dicom_port}"
     )
     say("Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
@@ -69,15 +72,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Runs the demonstration; 0 when every step did what it says."""
-    # The wheel's broken files make pydicom warn, which is not this demonstration's story.
+    # pydicom warns about the broken files of its wheel.
     warnings.simplefilter("ignore")
-    # `make` in the background, `timeout` and init systems end us with SIGTERM: the server must end with us.
+    # `make` in the background, `timeout` and init systems send SIGTERM: the server must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         server = OrthancProcess(BUNDLE / "var" / "run", make_configuration(parse_arguments()))
         with server:
             say(
-                f"Orthanc {server.json('GET', '/system')['Version']} with the bundle on {server.url}, log {server.log_path}"
+                f"Orthanc {server.json('GET', '/system')['Version']} with the bundle on {server.url}, log "
+                f"{server.log_path}"
             )
             job(server)
             if not os.environ.get("RUN_ONCE"):

@@ -1,4 +1,4 @@
-"""The steps of the demonstration: each does one thing that the bundle is for, and fails if it was not done."""
+"""The steps of the demonstration: each shows one use of the bundle, and fails if it did not work."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def say(text: str) -> None:
-    """One line of the demonstration's story."""
+    """Prints one line."""
     console.print(text, soft_wrap=True)
 
 
 def make_phantoms() -> tuple[list[Path], list[Path]]:
-    """The two synthetic studies, made once and kept."""
+    """Makes the two synthetic studies, or uses those of an earlier run."""
     with bar("CT phantom (synthetic)", phantom.SLICES + HTTP_SLICES) as done:
         first = phantom.make_study(PHANTOM_FOLDER, seed=CSTORE_SEED, progress=done)
         second = phantom.make_study(
@@ -66,9 +66,10 @@ def remove_earlier_run(server: OrthancProcess) -> None:
 
 
 def store_over_cstore(server: OrthancProcess, paths: list[Path]) -> None:
-    """One unmodified storescu association."""
+    """Sends the study by one unmodified storescu association."""
     say(
-        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 196 MB, on one association"
+        f"\n[bold]1. C-STORE[/]: storescu sends the phantom, {len(paths)} slices of 512 x 512, 196 MB, on one "
+        "association"
     )
     before = instance_count(server)
     ended = threading.Event()
@@ -95,10 +96,11 @@ def store_over_cstore(server: OrthancProcess, paths: list[Path]) -> None:
 
 
 def store_over_http(server: OrthancProcess, slices: list[Path], files: list[Path]) -> None:
-    """A second phantom and the real files of pydicom's wheel, POST /instances."""
+    """Uploads a second phantom and the real files of pydicom's wheel."""
     syntaxes = {wheel_files.transfer_syntax(path) for path in files}
     say(
-        f"\n[bold]2. HTTP[/]: {len(slices)} more phantom slices, and {len(files)} real files from pydicom in {len(syntaxes)} transfer syntaxes"
+        f"\n[bold]2. HTTP[/]: {len(slices)} more phantom slices, and {len(files)} real files from pydicom in "
+        f"{len(syntaxes)} transfer syntaxes"
     )
     began = time.monotonic()
     count = 0
@@ -135,10 +137,11 @@ def upload_real_files(server: OrthancProcess, files: list[Path], progress: Calla
 
 
 def report_rate(instances: int, paths: list[Path], seconds: float) -> None:
-    """Instances and megabytes a second."""
+    """Prints instances and megabytes a second."""
     size = sum(path.stat().st_size for path in paths)
     say(
-        f"  {instances} instances in {seconds:.1f} s: {instances / seconds:.0f} instances/s, {size / seconds / 1e6:.0f} MB/s"
+        f"  {instances} instances in {seconds:.1f} s: {instances / seconds:.0f} instances/s, "
+        f"{size / seconds / 1e6:.0f} MB/s"
     )
 
 
@@ -163,20 +166,21 @@ def check_transcoding(server: OrthancProcess, slices: list[Path]) -> None:
             raise StepFailedError(f"transcoding: the pixels of {path.name} are not those that were sent")
     statistics = server.json("GET", "/statistics")
     say(
-        f"  {CHECKED_SLICES} slices read back and decoded by pydicom: bit for bit what was sent, now {stored.file_meta.TransferSyntaxUID.name}"
+        f"  {CHECKED_SLICES} slices read back and decoded by pydicom: bit for bit what was sent, now "
+        f"{stored.file_meta.TransferSyntaxUID.name}"
     )
     say(f"  on disk: {int(statistics['TotalDiskSize']) / 1e6:.0f} MB")
 
 
 def show_stages(server: OrthancProcess) -> None:
-    """The stage table."""
+    """Prints the table of stages."""
     say("\n[bold]4. Timing[/]: where each millisecond went")
     snapshot = server.json("GET", "/timing/stages")
     console.print(stage_tables(snapshot))
 
 
 def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> None:
-    """DELETE returns at once; the ledger drains to zero afterwards; no file of the study is left."""
+    """Deletes the study: DELETE returns at once, then the ledger drains until no file of the study is left."""
     say(f"\n[bold]5. Deletion[/]: DELETE of the study of {slices} instances")
     study_uid = str(dcmread(study_slice, stop_before_pixels=True).StudyInstanceUID)
     (found,) = server.json("POST", "/tools/lookup", study_uid.encode())
@@ -186,7 +190,8 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
     pending = pending_deletions(server)
     files = len(server.attachment_files())
     say(
-        f"  returned after {elapsed_ms:.0f} ms with {pending} files pending; they go after the grace period of {GRACE_PERIOD_S} s (60 s by default)"
+        f"  returned after {elapsed_ms:.0f} ms with {pending} files pending; they go after the grace period of "
+        f"{GRACE_PERIOD_S} s (60 s by default)"
     )
     if pending < slices:
         raise StepFailedError(f"deletion: {pending} files are pending, expected at least {slices}")
@@ -207,12 +212,12 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
 
 
 def pending_deletions(server: OrthancProcess) -> int:
-    """Files that wait for their deletion, whatever their state."""
+    """Files that wait for their deletion, failed ones among them."""
     return int(server.json("GET", "/plugins/delayed-deletion/status")["FilesPendingDeletion"])
 
 
 def job(server: OrthancProcess) -> None:
-    """All steps.
+    """Runs all steps.
 
     Raises:
         StepFailedError: one did not do what it says.

@@ -1,4 +1,4 @@
-"""One real Orthanc server as a child process, with a folder and free ports of its own."""
+"""Runs a real Orthanc server as a child process, with a folder and free ports of its own."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
 import urllib3
+
+from .free_ports import free_port
 
 BUNDLE = Path(__file__).resolve().parents[1]
 PYTHON_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 
-_MOST_KEPT_PORTS = 64
-_kept_ports: deque[socket.socket] = deque()
-
-# Colour codes and progress of the log are of no use to who reads an error: only lines of level E, or a traceback's last
-# line.
+# A line of the log at level E.
 _ERROR_LINE = re.compile(r"^E\d{4} ")
 
 
 class OrthancError(RuntimeError):
-    """Orthanc is not installed, did not start, or answered what it should not have; the message is one line."""
+    """Orthanc is not installed, did not start, or gave a wrong answer; the message is one line."""
 
 
 def executable() -> str:
@@ -49,34 +45,8 @@ def executable() -> str:
     return path
 
 
-def port_is_free(port: int) -> bool:
-    """Whether nobody listens on TCP `port` of this machine (asked by binding, as Orthanc will)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port() -> int:
-    """A TCP port that is free, and that the kernel gives to nobody else who asks for any port, until many more were asked for here.
-
-    Its socket stays bound. Both Orthanc's servers can bind the port all the same: they set SO_REUSEADDR, and this
-    socket does not listen.
-    """
-    kept = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _kept_ports.append(kept)
-    if len(_kept_ports) > _MOST_KEPT_PORTS:
-        _kept_ports.popleft().close()
-    return int(kept.getsockname()[1])
-
-
 def base_configuration(folder: Path, *, bundle: bool) -> dict[str, Any]:
-    """What every server of ours starts from: loopback only, free ports, its own storage below `folder`.
+    """The configuration that tests and benchmarks add to: loopback only, free ports, storage below `folder`.
 
     Args:
         folder: where the index and the attachments go, in `storage/`.
@@ -130,7 +100,7 @@ class OrthancProcess:
         self.arguments = arguments
         self.environment = environment or {}
         self.log_path = folder / "orthanc.log"
-        # Given to Orthanc; may be set to a folder with several files, as Debian's service has.
+        # What Orthanc is started with. It may be set to a folder with several files, as Debian's service has.
         self.configuration_path = folder / "orthanc.json"
         self.process: subprocess.Popen[bytes] | None = None
         self.http = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(connect=5, read=300))
@@ -225,7 +195,7 @@ class OrthancProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the program is there."""
+        """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def stop(self, deadline_s: float = STOP_DEADLINE_S) -> int:
@@ -248,7 +218,7 @@ class OrthancProcess:
             raise OrthancError(f"Orthanc did not stop within {deadline_s:.0f} s: see {self.log_path}") from None
 
     def kill(self) -> None:
-        """SIGKILL: nothing in the process gets to run again."""
+        """Kills the process with SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -275,17 +245,16 @@ class OrthancProcess:
         return json.loads(answer.data) if answer.data else None
 
     def wait_until_written(self, deadline_s: float = 30.0) -> None:
-        """Until the bundle holds no header copy back any more.
+        """Waits until the bundle has written the header copies that it holds back.
 
         Raises:
-            OrthancError: it still does.
+            OrthancError: not within `deadline_s` seconds.
         """
         give_up = time.monotonic() + deadline_s
         while "DeferredDelete" in self.configuration and self.running:
             answer = self.request("GET", "/deferred-delete/status")
-            left = (
-                answer.json()["unwritten_header_copies"] if answer.status == 200 else 0
-            )  # 404: the section is disabled
+            # 404: the section is disabled.
+            left = answer.json()["unwritten_header_copies"] if answer.status == 200 else 0
             if not left:
                 return
             if time.monotonic() > give_up:
@@ -293,9 +262,12 @@ class OrthancProcess:
             time.sleep(0.05)
 
     def attachment_files(self) -> list[Path]:
-        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder, once all are there that belong there."""
+        """Every file of Orthanc's on-disk layout (aa/bb/uuid) in the storage folder.
+
+        Waits until the bundle has written the header copies that it holds back.
+        """
         self.wait_until_written()
-        # Not glob: it raises where a folder goes meanwhile, which draining does.
+        # Not glob: it raises where a folder is removed meanwhile, as the worker does.
         found = (Path(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
         return sorted(path for path in found if len(path.name) == 36)
 

@@ -1,4 +1,4 @@
-"""A seeded CT phantom: a study whose files compress about as well as a real CT, so that benchmarks can be repeated.
+"""Makes a synthetic CT study from a seed; its files compress about as well as those of a real CT.
 
 It is synthetic and says so in its own header. The size is that of the study in Orthanc's published ingest benchmark:
 373 slices of 512 x 512 samples, 16 bits each, 196 MB (187 MiB).
@@ -88,7 +88,7 @@ def make_study(
         slices: how many.
         side: rows and columns.
         seed: other seeds give other studies of the same shape.
-        progress: told how many slices are there.
+        progress: called with the number of slices made so far.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"ct-{seed}-{side}-{slices}-{index:05d}.dcm" for index in range(slices)]

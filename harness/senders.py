@@ -1,4 +1,4 @@
-"""Sending a study as its senders do: DCMTK's storescu unmodified, and plain HTTP."""
+"""Sends files to Orthanc: by DCMTK's storescu, unmodified, and by HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real DICOM files that come with pydicom's wheel: most transfer syntaxes, several modalities, some broken on purpose."""
+"""Finds the real DICOM files of pydicom's wheel: most transfer syntaxes, many modalities, some files broken."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def all_files() -> list[Path]:
 
 
 def image_files() -> list[Path]:
-    """Those that are Part 10 files with an image that a server ought to take (SOP Class and Instance UID, pixel data)."""
+    """The Part 10 files with an image that a server should accept: with SOP Class and Instance UID and pixel data."""
     return [path for path in all_files() if is_image(path)]
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file has what PS3.10 and an image store ask for."""
+    """Whether a file has what PS3.10 and an image storage class require."""
     try:
         dataset = dcmread(path, stop_before_pixels=False, defer_size=0)
         needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "PixelData")

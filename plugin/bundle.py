@@ -1,4 +1,4 @@
-"""Puts the parts together in one Orthanc: what is built, what is registered, what starts and stops."""
+"""Builds the sections that are on, registers their callbacks and routes, starts and stops them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
 from . import __version__, allocator, loopback, operators_page, rest
-from .callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks
-from .config import Configuration, ConfigurationError
+from .callbacks import ChangeCallback, IngestCallbacks
+from .config import Configuration
 from .parts.associations import AssociationsPart
 from .parts.deletion import DeletionPart
 from .parts.guard import GuardPart
@@ -20,12 +20,14 @@ from .parts.part import Part
 from .parts.stage_timing import StageTimingPart
 from .parts.starting import attempt
 from .parts.transcoding import TranscodingPart
+from .storage_callbacks import StorageCallbacks
+from .validation import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
 
 class Bundle:
-    """Everything that one Orthanc runs of the bundle.
+    """The sections of the bundle that are on in one Orthanc.
 
     Args:
         sdk: the `orthanc` module.
@@ -40,19 +42,19 @@ class Bundle:
         self.sdk = sdk
         self.configuration = configuration
         core = configuration.core
-        # None where our threads cannot ask Orthanc.
+        # None where our threads cannot send requests to Orthanc.
         self.loopback = (
             None
             if loopback.refusal(core)
             else loopback.Loopback(core.http_port, tls=core.ssl_enabled, authorization=lambda: self._token)
         )
-        lost = loopback.lost_for_want_of_a_certificate(configuration)
+        lost = loopback.lost_without_certificate(configuration)
         if lost:
             logger.warning("%s", lost)
         self._token = ""
         self._check_sdk((DeletionPart, TranscodingPart, GuardPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
-        # Where the storage area is ours too, it asks for the verdict before an instance counts as stored.
+        # Our storage area waits for the result of verification before an instance counts as stored.
         self.proofs = PendingProofs() if configuration.deferred_delete else None
         self.transcoding = (
             TranscodingPart(configuration.ingest_transcoder, self.proofs) if configuration.ingest_transcoder else None
@@ -66,14 +68,14 @@ class Bundle:
             if configuration.deferred_delete
             else None
         )
-        # Metrics belong to no section: without StageTiming those of the other parts are there all the same.
+        # The metrics of the other parts are published without StageTiming too.
         self.exposition = self.timing.exposition if self.timing else Exposition()
         for part in self.parts:
             for name, source in part.metrics().items():
                 self.exposition.add_source(source, name=name)
 
     def _proven_transcoding(self, original: bytes, stored: bytes) -> bool:
-        """Whether `stored` is what our own transcoder, which proves each image, makes of `original`, with nothing lost."""
+        """Whether `stored` is what our transcoder makes of `original`, verified and without loss."""
         if self.transcoding is None or not self.transcoding.transcoder.settings.verify:
             return False
         outcome = self.transcoding.transcoder.tried(original, "http")
@@ -90,11 +92,12 @@ class Bundle:
             missing = [name for name in kind.needs if not hasattr(self.sdk, name)]
             if missing and kind.section in self.configuration.enabled:
                 raise ConfigurationError(
-                    f"{kind.section}: this Orthanc's Python plugin has no {', '.join(missing)}: expected a newer orthanc-python"
+                    f"{kind.section}: this Orthanc's Python plugin has no {', '.join(missing)}: "
+                    "expected a newer orthanc-python"
                 )
 
     def register(self) -> None:
-        """Registers callbacks and routes. With every section off, nothing at all."""
+        """Registers callbacks and routes; nothing where every section is off."""
         sdk = self.sdk
         recorder = self.timing.recorder if self.timing else None
         transcoder = self.transcoding.transcoder if self.transcoding else None
@@ -132,18 +135,18 @@ class Bundle:
         return actions
 
     def started(self) -> None:
-        """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""
+        """ORTHANC_STARTED: the server answers, and our threads may run."""
         self._token = self.sdk.GenerateRestApiAuthorizationToken()
         for part in self.parts:
             attempt(part.started, f"{part.section} did not start", part.lost)
 
     def stopped(self) -> None:
-        """ORTHANC_STOPPED: no thread of ours may outlive this, or Python would be torn down under it."""
+        """ORTHANC_STOPPED: ends our threads, because Python is finalized next."""
         for part in self.parts:
             attempt(part.stopped, f"{part.section} did not stop properly")
 
     def routes(self) -> list[rest.Route]:
-        """What the sections that are on answer."""
+        """The routes of all sections that are on."""
         if not self.parts:
             return []
         routes = [

@@ -1,19 +1,17 @@
-"""What Orthanc calls: bytes in, a core's answer out. No policy here.
+"""The callbacks for received instances and for changes; `plugin.storage_callbacks` has those of the storage area.
 
-Nothing in this module calls `orthanc.RestApi*` (without AllowThreads it keeps the GIL and deadlocks against a storage
-callback), and nothing but a refused `create` or `read` raises, because a raise out of a callback keeps its frames, and
-with them the instance, for ever.
+They only pass on: what to do is decided by the packages. None of them calls `orthanc.RestApi*`, which keeps Python's
+lock without AllowThreads and deadlocks against a storage callback. None raises: an exception that leaves a callback
+keeps its frames for ever, and with them the instance.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deferred_delete.studies.dicom_header import NotDicomError, inflate
 from support.one_line import one_line
 from timing import server_timing
 
@@ -21,27 +19,27 @@ if TYPE_CHECKING:
     from orthanc import DicomInstance
 
     from association import Tuner
-    from deferred_delete import DeferredStorageArea
     from guard import Guard
     from timing import Recorder
     from timing.slowest import Finished
-    from transcoder import Outcome, PendingProofs, Transcoder
+    from transcoder import Outcome, Transcoder
 
 logger = logging.getLogger(__name__)
 
 _POST = 2  # the SDK's HttpMethod, as callbacks get it
-_DICOM = 1  # the SDK's ContentType, as callbacks get it
 _STEPS = ("scan", "decode", "encode", "verify")
-# Enough of a file to read which instance it is.
-_BEGINNING_BYTES = 4096
 
 
-class StorageRefusedError(Exception):
-    """An attachment could not be written or read; Orthanc answers its client with an error and keeps nothing."""
+class _Decision(NamedTuple):
+    """What becomes of a received instance: the answer to the core, and what stage timing is told."""
+
+    answer: tuple[int, bytes | None]
+    reason: str = ""
+    steps: dict[str, int] | None = None
 
 
 class IngestCallbacks:
-    """ReceivedInstance and OnStoredInstance: the guard, transcoding, and the first and last moment of an instance's stages.
+    """ReceivedInstance, OnStoredInstance and the HTTP request filter: guard, transcoding and stage timing.
 
     Args:
         sdk: the `orthanc` module.
@@ -71,8 +69,8 @@ class IngestCallbacks:
         self._clock_ns = clock_ns
         self._log_each = log_each
         origins = sdk.InstanceOrigin
-        # Integers: the enumerations of the SDK arrive as such in callbacks. First what transcoding rules call an
-        # origin, then what stage timing calls its protocol.
+        # By number, which is how callbacks get an enumeration: the origin of transcoding rules, the protocol of stage
+        # timing.
         self._origins = {
             int(origins.DICOM_PROTOCOL): ("cstore", "cstore"),
             int(origins.REST_API): ("http", "http"),
@@ -81,37 +79,34 @@ class IngestCallbacks:
             int(origins.LUA): ("lua", "job"),
         }
         actions = sdk.ReceivedInstanceAction
-        self._keep: tuple[int, None] = (int(actions.KEEP_AS_IS), None)
+        self._keep = (int(actions.KEEP_AS_IS), None)
         self._modify = int(actions.MODIFY)
 
     def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
-        """ReceivedInstance: the instance as it is to be stored. The core lets one thread in at a time."""
+        """ReceivedInstance: gives the instance as it is to be stored. Orthanc calls it on one thread at a time."""
         try:
             source, protocol = self._origins.get(origin, ("unknown", "other"))
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
-            answer = self._keep
-            reason, steps, refusal = "", None, ""
-            if self._guard is not None:
-                refusal = self._guard.refusal(dicom, source)
-            if refusal:
-                # Orthanc parses what is kept, and what is discarded too: it is handed something harmless that it
-                # answers with HTTP 400.
-                reason = "refused"
-                answer = (self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii"))  # type: ignore[assignment]
-            elif self._transcoder is not None:
-                outcome = self._transcoder.transcode(dicom, source)
-                reason = str(outcome.reason)
-                if outcome.transcoded and outcome.dicom is not None:
-                    answer = (self._modify, outcome.dicom)  # type: ignore[assignment]
-                if self._recorder is not None:
-                    steps = _steps(outcome)
+            decision = self._decide(dicom, source)
             if self._recorder is not None:
-                self._recorder.transcoded(reason, steps)
-            return answer
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the instance as received is the right answer
+                self._recorder.transcoded(decision.reason, decision.steps)
+            return decision.answer
+        except Exception as error:  # noqa: BLE001 - at any error the instance is stored as received
             logger.error("received instance kept as it is: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
             return self._keep
+
+    def _decide(self, dicom: bytes, source: str) -> _Decision:
+        refusal = self._guard.refusal(dicom, source) if self._guard is not None else ""
+        if refusal:
+            # Orthanc parses what is kept, and what is discarded too. So the file is replaced by a line of text, which
+            # Orthanc answers with HTTP 400.
+            return _Decision((self._modify, f"Refused by the ingest guard: {refusal}".encode("ascii")), "refused")
+        if self._transcoder is None:
+            return _Decision(self._keep)
+        outcome = self._transcoder.transcode(dicom, source)
+        answer = (self._modify, outcome.dicom) if outcome.transcoded and outcome.dicom is not None else self._keep
+        return _Decision(answer, str(outcome.reason), _steps(outcome) if self._recorder is not None else None)
 
     def _record_received(self, recorder: Recorder, protocol: str, size_bytes: int) -> None:
         times = None
@@ -131,7 +126,7 @@ class IngestCallbacks:
             )
 
     def request_began(self, uri: str, **request: Any) -> bool:
-        """IncomingHttpRequestFilter, called before the body is read: every request is allowed, as without us."""
+        """IncomingHttpRequestFilter, called before the body is read: allows every request."""
         try:
             if self._recorder is not None:
                 self._recorder.request_began(upload=uri == "/instances" and request.get("method") == _POST)
@@ -140,7 +135,7 @@ class IngestCallbacks:
         return True
 
     def stored(self, instance: DicomInstance, orthanc_id: str) -> None:
-        """OnStoredInstance: the index transaction is done."""
+        """OnStoredInstance: the index transaction is committed."""
         try:
             if self._recorder is not None:
                 finished = self._recorder.committed(orthanc_id, _client(instance))
@@ -162,14 +157,14 @@ class IngestCallbacks:
 
 
 def _steps(outcome: Outcome) -> dict[str, int]:
-    """What the transcoder did, in nanoseconds; a step it does not have (an older or newer one) is none."""
+    """The time of each step of the transcoder, in nanoseconds; 0 for a step that it does not have."""
     return {name: getattr(outcome, f"{name}_ns", 0) for name in _STEPS}
 
 
 def _client(instance: DicomInstance) -> str:
-    """Who sent an instance: the calling AE title, else the address, else nothing (a job, Lua, another plugin).
+    """The sender of an instance: its calling AE title, else its address, else empty (a job, Lua, another plugin).
 
-    Neither call takes a lock of the core's. An AE title that is no UTF-8 raises in the plugin.
+    Neither call takes a lock of the core. An AE title that is not UTF-8 raises in the plugin.
     """
     try:
         return instance.GetInstanceRemoteAet() or instance.GetInstanceMetadata("RemoteIP") or ""
@@ -177,106 +172,8 @@ def _client(instance: DicomInstance) -> str:
         return "(unreadable)"
 
 
-class StorageCallbacks:
-    """The three functions of a custom storage area (SDK's RegisterStorageArea).
-
-    Args:
-        area: where attachments are kept and deletions queued.
-        recorder: None where timing is off.
-        proofs: of what the transcoder has handed back and not yet verified; None where there is no transcoder.
-    """
-
-    def __init__(
-        self, area: DeferredStorageArea, recorder: Recorder | None, proofs: PendingProofs | None = None
-    ) -> None:
-        self._area = area
-        self._recorder = recorder
-        self._proofs = proofs
-
-    def create(self, attachment_uuid: str, content_type: int, content: bytes) -> None:
-        """Stores one attachment, on the instance's thread.
-
-        Raises:
-            StorageRefusedError: it could not be written; Orthanc refuses the instance.
-        """
-        failure = self._create(attachment_uuid, content_type, content)
-        # The traceback keeps this frame: without the attachment it is a few hundred bytes.
-        del content
-        if failure:
-            raise StorageRefusedError(failure)
-
-    def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.write_started(len(content), attachment_uuid)
-        sync_ns: int | None = None
-        verify_ns = 0
-        try:
-            sync_ns = self._area.create(attachment_uuid, content_type, content)
-            verify_ns = -time.perf_counter_ns()
-            failure = self._unproven(attachment_uuid, content_type, content)
-            verify_ns += time.perf_counter_ns()
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
-            failure = one_line(error)
-        if recorder is not None:
-            recorder.write_ended(failed=bool(failure), sync_ns=sync_ns, verify_ns=max(verify_ns, 0))
-        return failure
-
-    def _unproven(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
-        """One line if what was just written is not what was received, else empty.
-
-        After the write and not before it, so that the proof and the disk take their time together. Until `create`
-        returns, the core has no row for the attachment, so that nobody can ask for it; and if we die here it is a file
-        without a row, like any other that a crash leaves behind.
-        """
-        if self._proofs is None or content_type != _DICOM:
-            return ""
-        failure = self._proofs.settle(_beginning(content))
-        if failure:
-            self._area.remove(attachment_uuid, content_type)
-            return f"transcoded pixels differ from those received: {failure}"
-        return ""
-
-    def read(self, attachment_uuid: str, content_type: int) -> bytes:
-        """The attachment's exact bytes.
-
-        Raises:
-            StorageRefusedError: it is missing or cannot be read.
-        """
-        content, failure = self._read(attachment_uuid, content_type)
-        if failure:
-            raise StorageRefusedError(failure)
-        return content
-
-    def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
-        try:
-            return self._area.read(attachment_uuid, content_type), ""
-        except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
-            return b"", one_line(error)
-
-    def remove(self, attachment_uuid: str, content_type: int) -> None:
-        """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
-        try:
-            if self._recorder is not None:
-                self._recorder.removed(attachment_uuid)
-        except Exception as error:  # noqa: BLE001 - timing never costs a deletion
-            logger.error("stage timing: %s", one_line(error))  # noqa: TRY400
-        try:
-            self._area.remove(attachment_uuid, content_type)
-        except Exception as error:  # noqa: BLE001 - the core would only log it and forget the file
-            logger.error("deletion of attachment %s not queued: %s", attachment_uuid, one_line(error))  # noqa: TRY400
-
-
-def _beginning(content: bytes) -> bytes:
-    """A file's first kilobytes, StorageCompression or not; empty where they cannot be had."""
-    try:
-        return inflate(content[:_BEGINNING_BYTES], _BEGINNING_BYTES)
-    except NotDicomError:
-        return b""
-
-
 class ChangeCallback:
-    """OnChange: starts and stops what runs in the background, on the core's own thread for changes.
+    """OnChange: starts and stops the sections, on the core's own thread for changes.
 
     Args:
         actions: by the number of the change (the SDK's ChangeType).

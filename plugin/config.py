@@ -1,10 +1,9 @@
-"""The bundle's sections of orthanc.json, read strictly: what is not understood stops the start, in one line."""
+"""Reads the bundle's sections of orthanc.json, and the options of Orthanc's own that the bundle honours."""
 
 from __future__ import annotations
 
 import difflib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from timing import settings as timing_settings
 from transcoder import settings as transcoder_settings
 from transcoder.policy import policy as transcoder_policy
 
+from .validation import ConfigurationError, convert
+
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "DeferredDelete": deferred_delete_settings.Settings,
     "IngestTranscoder": transcoder_settings.Settings,
@@ -26,15 +27,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "DicomAssociations": association_settings.Settings,
 }
 DELAYED_DELETION = "DelayedDeletion"
-# Keys that belong to Orthanc itself and only look like a misspelling of ours.
-_NOT_OURS = {"IngestTranscoding", "IngestTranscodingOfUncompressed", "IngestTranscodingOfCompressed", DELAYED_DELETION}
-_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<key>.*?)`(?: - at `\$(?P<path>.*?)`)?$", re.DOTALL)
-_BAD_VALUE = re.compile(r"^(?P<expected>.*?)(?: - at `\$(?P<path>.*?)`)?$", re.DOTALL)
-_PATH_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]")
-
-
-class ConfigurationError(Exception):
-    """A key or a value that the bundle does not take; the message is one line: key, value, what is expected."""
+# Orthanc's own keys that look like a misspelt section of ours.
+_SIMILAR_KEYS = {
+    "IngestTranscoding",
+    "IngestTranscodingOfUncompressed",
+    "IngestTranscodingOfCompressed",
+    DELAYED_DELETION,
+}
 
 
 class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -55,7 +54,7 @@ class CoreSettings(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """What one Orthanc is to do; a section that is off is None."""
+    """Orthanc's configuration as the bundle reads it; a section that is off is None."""
 
     core: CoreSettings
     folder: Path
@@ -77,7 +76,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ledger_path(self) -> Path:
-        """The ledger of pending deletions: as configured, else the one that is there already, else beside Orthanc's own index.
+        """Where the ledger of pending deletions is.
+
+        As configured, else the one that is there already, else beside Orthanc's own index.
 
         Raises:
             LedgerRefusedError: none is configured and there are two.
@@ -92,7 +93,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def new_ledger_path(self) -> Path:
-        """Where a ledger is made if none is configured: beside Orthanc's own index, which does not like network disks either."""
+        """Where a ledger is made if none is configured.
+
+        Beside Orthanc's own index: that is a SQLite database too, and kept off network disks for the same reasons.
+        """
         return self.index_path.with_name(LEDGER_NAME)
 
     @property
@@ -137,26 +141,22 @@ def modality_ports(modalities: Any) -> set[int]:
     Each is a list (AE title, host, port, ...) or an object with a Port; ports may be written as text. What is neither
     is left out.
     """
-    found = set()
-    for entry in modalities.values() if isinstance(modalities, dict) else ():
-        port = (
-            entry.get("Port")
-            if isinstance(entry, dict)
-            else entry[2]
-            if isinstance(entry, list) and len(entry) > 2
-            else None
-        )
-        if str(port).isdecimal():
-            found.add(int(str(port)))
-    return found
+    ports = [str(_port(entry)) for entry in (modalities.values() if isinstance(modalities, dict) else ())]
+    return {int(port) for port in ports if port.isdecimal()}
+
+
+def _port(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return entry.get("Port")
+    return entry[2] if isinstance(entry, list) and len(entry) > 2 else None
 
 
 def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
     """The folder that relative paths of the configuration belong to, as the core resolves them.
 
     Args:
-        configuration_path: the SDK's GetConfigurationPath. For a folder, as Debian's service gives one, it names the
-            folder's *parent* (or the folder, if it was given with a slash at its end), so that it tells nothing.
+        configuration_path: the SDK's GetConfigurationPath. For a folder, which Debian's service gives, it
+            names the folder's *parent*, or the folder if it was given with a slash at its end.
         arguments: Orthanc's command line without the program's name.
     """
     path = Path(configuration_path).absolute()
@@ -180,7 +180,7 @@ def parse(text: str, folder: Path) -> Configuration:
     """
     document = json.loads(text)
     _refuse_misspelt_sections(document)
-    core = _convert("", document, CoreSettings)
+    core = convert("", document, CoreSettings)
     sections = {name: _section(document, name) for name in SECTIONS}
     deferred_delete = sections["DeferredDelete"] or _delayed_deletion(document, "DeferredDelete" in document)
     transcoder = sections["IngestTranscoder"]
@@ -201,8 +201,8 @@ def parse(text: str, folder: Path) -> Configuration:
 def _check_transcoder(core: CoreSettings, settings: transcoder_settings.Settings) -> None:
     if core.ingest_transcoding:
         raise ConfigurationError(
-            f"IngestTranscoding: {core.ingest_transcoding!r}: Orthanc's own ingest transcoding and IngestTranscoder are both on, "
-            "expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
+            f"IngestTranscoding: {core.ingest_transcoding!r}: Orthanc's own ingest transcoding and IngestTranscoder "
+            "are both on, expected one: remove IngestTranscoding, or set IngestTranscoder.Enable to false"
         )
     try:
         transcoder_policy.check(settings)
@@ -214,76 +214,25 @@ def _section(document: dict[str, Any], name: str) -> Any:
     """The typed section, or None where it is absent or switched off; a section that is off is still checked."""
     if name not in document:
         return None
-    settings: Any = _convert(name, document[name], SECTIONS[name])
+    settings: Any = convert(name, document[name], SECTIONS[name])
     return settings if settings.enable else None
 
 
 def _delayed_deletion(document: dict[str, Any], own_section: bool) -> Any:
-    """Settings from the C++ plugin's section: whoever moves from it changes nothing. Our own section, even off, has the last word."""
+    """Settings from the C++ plugin's section, so that whoever moves from it need not change anything.
+
+    A section of our own is used instead, even if it is off.
+    """
     if own_section or DELAYED_DELETION not in document:
         return None
-    section = _convert(DELAYED_DELETION, document[DELAYED_DELETION], deferred_delete_settings.DelayedDeletionSettings)
+    section = convert(DELAYED_DELETION, document[DELAYED_DELETION], deferred_delete_settings.DelayedDeletionSettings)
     return section.as_settings() if section.enable else None
 
 
-def _convert(section: str, value: Any, kind: type[Any]) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(_explain(section, value, kind, str(error))) from None
-
-
-def _explain(section: str, value: Any, kind: type[Any], message: str) -> str:
-    """Msgspec's message as key, value, what is expected, the nearest known key."""
-    unknown = _UNKNOWN_FIELD.match(message)
-    if unknown:
-        key = unknown["key"]
-        known = sorted(known_keys(kind))
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-        return f"{section}{unknown['path'] or ''}.{key}: unknown key: {hint}"
-    bad = _BAD_VALUE.match(message)
-    assert bad is not None
-    path = bad["path"] or ""
-    expected = bad["expected"].replace("`", "")
-    shown = json.dumps(_at(value, path), ensure_ascii=False)
-    return f"{(section + path).lstrip('.')}: {shown[:80]}: {expected[:1].lower()}{expected[1:]}"
-
-
-def _at(value: Any, path: str) -> Any:
-    """The value that msgspec's path (`.Rules[2].Action`) points to, as far as it can be followed."""
-    for step in _PATH_STEP.finditer(path):
-        try:
-            value = value[step["key"]] if step["key"] else value[int(step["index"])]
-        except (KeyError, IndexError, TypeError):
-            break
-    return value
-
-
-def known_keys(kind: type[Any]) -> set[str]:
-    """Every key that a section or a structure inside it takes, as written in orthanc.json."""
-    keys: set[str] = set()
-
-    def visit(node: Any) -> None:
-        if isinstance(node, msgspec.inspect.StructType):
-            for field in node.fields:
-                keys.add(field.encode_name)
-                visit(field.type)
-        for name in ("item_type", "type"):
-            if hasattr(node, name):
-                visit(getattr(node, name))
-        for name in ("types", "item_types"):
-            for inner in getattr(node, name, ()):
-                visit(inner)
-
-    visit(msgspec.inspect.type_info(kind))
-    return keys
-
-
 def _refuse_misspelt_sections(document: dict[str, Any]) -> None:
-    """A misspelt section would be silently off, which nobody would notice before the disk is full or the night is long."""
+    """Without this a misspelt section would be off, and nothing would tell the operator."""
     for key in document:
-        if key in SECTIONS or key in _NOT_OURS:
+        if key in SECTIONS or key in _SIMILAR_KEYS:
             continue
         near = difflib.get_close_matches(key, SECTIONS, n=1, cutoff=0.85)
         if near:

@@ -1,20 +1,20 @@
-"""Other plugins of the same Orthanc that would take our place without a word."""
+"""Finds other plugins of the same Orthanc that own the storage area."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-# C++ plugins that register a storage area by their mere presence unless their section says otherwise, and that section.
-# The core takes the first storage area and only logs that it refused the second: ours would never be called.
+# C++ plugins, and the section of each. These register a storage area unless the section turns them off. Orthanc takes
+# the first storage area and only logs that it refused the second: ours would never be called.
 STORAGE_PLUGINS = {"libDelayedDeletion.so": "DelayedDeletion", "libAdvancedStorage.so": "AdvancedStorage"}
-# Those that do so when their section is there.
+# These do so where the section is there.
 OBJECT_STORAGE_PLUGINS = {
     "libOrthancAwsS3Storage.so": "AwsS3Storage",
     "libOrthancAzureBlobStorage.so": "AzureBlobStorage",
     "libOrthancGoogleCloudStorage.so": "GoogleCloudStorage",
 }
-# Those that do so when their section's EnableStorage is true.
+# These do so where the section's EnableStorage is true.
 DATABASE_STORAGE_PLUGINS = {
     "libOrthancPostgreSQLStorage.so": "PostgreSQL",
     "libOrthancMySQLStorage.so": "MySQL",
@@ -24,7 +24,10 @@ MAPS = Path("/proc/self/maps")
 
 
 def loaded_libraries(maps: Path = MAPS) -> set[str]:
-    """File names of the shared libraries in this process, without version suffixes; empty where the system cannot tell."""
+    """File names of the shared libraries in this process, without version suffixes.
+
+    Empty where /proc cannot be read.
+    """
     try:
         lines = maps.read_text(errors="replace").splitlines()
     except OSError:
@@ -60,7 +63,7 @@ def storage_conflict(document: dict[str, Any], libraries: set[str]) -> str:
         settings = document.get(section)
         if library in libraries and isinstance(settings, dict) and settings.get("EnableStorage"):
             return (
-                f"{section}.EnableStorage: true: {library} is loaded and owns the storage area, so DeferredDelete cannot: "
-                "expected one of both: set EnableStorage to false, or remove DeferredDelete"
+                f"{section}.EnableStorage: true: {library} is loaded and owns the storage area, so DeferredDelete "
+                "cannot: expected one of both: set EnableStorage to false, or remove DeferredDelete"
             )
     return ""

@@ -1,4 +1,6 @@
-"""Tells requests that another site's page made a browser send: such a request carries the operator's password all by itself.
+"""Refuses requests that a page of another site made a browser send (cross-site request forgery).
+
+The browser adds the operator's password to such a request.
 
 Sources: Fetch Metadata Request Headers (W3C), RFC 6454 (Origin), OWASP's cheat sheet on cross-site request forgery.
 """
@@ -13,7 +15,7 @@ def refusal(headers: Mapping[str, str]) -> str:
     """Why a request that changes something must not be served.
 
     A browser says where a request comes from: in Sec-Fetch-Site (secure origins only), else in Origin. A program such
-    as curl sends neither and is let through: it has its password from whoever started it.
+    as curl sends neither and is let through: the user who started it gave it its password.
 
     Args:
         headers: by lower-case name.
@@ -27,8 +29,7 @@ def refusal(headers: Mapping[str, str]) -> str:
     origin = headers.get("origin")
     if origin is None:
         return ""
-    # A reverse proxy names the host that the browser asked for; the first one counts where several proxies stand in a
-    # row.
+    # A reverse proxy names the host that the browser asked for. Behind several proxies the first name counts.
     asked = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
     if asked and _authority(origin) == asked.lower():
         return ""

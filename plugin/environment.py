@@ -1,4 +1,7 @@
-"""Finds the libraries that were installed for the Python that this Orthanc embeds. Standard library only: it runs before they are there."""
+"""Finds the libraries that were installed for the Python that this Orthanc embeds.
+
+It uses the standard library only, because it runs before the others can be imported.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 
-# One compiled library of each kind whose absence means a broken or foreign environment; checked so that the refusal
-# comes at start.
+# Libraries that are imported at start, so that a broken environment is refused then and not at the first instance.
 _PROBES = ("msgspec", "numpy", "pydicom")
 
 
@@ -39,7 +41,7 @@ def site_packages(bundle: Path, version: tuple[int, int]) -> Path:
 
 
 def _remedy(bundle: Path, version: tuple[int, int]) -> str:
-    """What to do: a packed bundle has a file VERSION and brings its libraries, a checkout makes them."""
+    """What to do: a packed bundle (it has a file VERSION) brings its libraries, a checkout makes them."""
     if (bundle / "VERSION").is_file():
         return f"install orthanc-ingest-bundle-...-py{version[0]}{version[1]}.tar.gz over it"
     return "run 'make setup' in the bundle's folder on this machine"
@@ -54,7 +56,7 @@ def activate(bundle: Path) -> None:
     version = (sys.version_info.major, sys.version_info.minor)
     folder = site_packages(bundle, version)
     if str(folder) not in sys.path:
-        # First, so that a numpy in dist-packages does not shadow the one our codecs were built against.
+        # First: our codecs were built against this numpy, not against the one that may be in dist-packages.
         sys.path.insert(0, str(folder))
     for name in _PROBES:
         try:
@@ -62,8 +64,8 @@ def activate(bundle: Path) -> None:
         except ImportError as error:
             if "more than once per process" in str(error):
                 raise EnvironmentRefusedError(
-                    "Orthanc restarted inside its own process (/tools/reset), and numpy can be loaded only once in a process: "
-                    "expected a restart of the Orthanc service"
+                    "Orthanc restarted inside its own process (/tools/reset), and numpy can be loaded only once in a "
+                    "process: expected a restart of the Orthanc service"
                 ) from None
             raise EnvironmentRefusedError(
                 f"cannot import {name} from {folder}: {error}: {_remedy(bundle, version)}"

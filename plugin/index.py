@@ -1,4 +1,4 @@
-"""Asks Orthanc's own index (SQLite) which attachments it knows, before Orthanc opens it; needed after a crash only."""
+"""Reads attachments from Orthanc's own index (SQLite) after a crash, before Orthanc opens it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deferred_delete import INDEXED_NEWEST_FIRST, HeaderCopy
 
-# Table of Orthanc's index, schema version 6 (the only one since 2013); uuid has no index, so each question reads the
-# table once.
+# A table of Orthanc's index, schema version 6 (the only one since 2013). Its uuid has no index, so that each query
+# reads the whole table.
 _KNOWN = "SELECT uuid FROM AttachedFiles WHERE uuid IN (SELECT value FROM json_each(?))"
 _BUSY_TIMEOUT_S = 5.0
 
@@ -22,13 +22,13 @@ class IndexUnreadableError(Exception):
 
 
 def reader(path: Path) -> Callable[[Sequence[str]], set[str]] | None:
-    """A function that tells which of some attachments the index knows.
+    """A function that gives those of some attachments that the index has.
 
     Args:
         path: the index, a file called `index` in IndexDirectory.
 
     Returns:
-        None where there is no such file: then another database serves Orthanc, and only that one could tell.
+        None where there is no such file, because Orthanc uses another database.
     """
     return (lambda uuids: known(path, uuids)) if path.is_file() else None
 
@@ -44,7 +44,7 @@ def known(path: Path, attachment_uuids: Sequence[str]) -> set[str]:
 
 
 def header_copies(path: Path) -> Callable[[], Iterator[HeaderCopy]] | None:
-    """A function that lists the header copies that the index knows, newest first; None where there is no such file.
+    """A function that lists the header copies of the index, newest first; None where there is no such file.
 
     Its iterator raises IndexUnreadableError as ``known`` does.
     """
@@ -58,7 +58,7 @@ def header_copies(path: Path) -> Callable[[], Iterator[HeaderCopy]] | None:
 
 
 def serves_this_process(path: Path) -> bool:
-    """Whether this very process has the index open, so that it is Orthanc's and no other database is."""
+    """Whether this process has the index open, so that it is the database of this Orthanc."""
     try:
         index = path.stat()
         numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
@@ -75,13 +75,13 @@ def serves_this_process(path: Path) -> bool:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        # Read-only: replaying the write-ahead log is left to Orthanc.
+        # Read-only: Orthanc replays the write-ahead log itself.
         with contextlib.closing(
             sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
         ) as connection:
             yield connection
     except sqlite3.Error as error:
         raise IndexUnreadableError(
-            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, because the last "
-            "run ended without a proper stop"
+            f"cannot ask Orthanc's index {path} which attachments are alive: {error}: expected a readable index, "
+            "because the last run ended without a proper stop"
         ) from None

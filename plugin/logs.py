@@ -1,4 +1,4 @@
-"""Python's logging into Orthanc's log."""
+"""Writes what Python's logging gets into Orthanc's log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ PACKAGES = ("plugin", "deferred_delete", "transcoder", "guard", "timing", "assoc
 class OrthancLogHandler(logging.Handler):
     """Writes each record as one line of Orthanc's log, at Orthanc's level.
 
-    The SDK's Log functions are the only ones that are safe inside storage callbacks and on threads of ours: they take
-    no lock of the core.
+    Only the SDK's Log functions are safe inside storage callbacks and on our threads: they take no lock of the core.
     """
 
     def __init__(self, sdk: ModuleType) -> None:
@@ -20,7 +19,7 @@ class OrthancLogHandler(logging.Handler):
         self._sdk = sdk
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hands the record over; a line break would break whoever reads the log line by line."""
+        """Writes one record; line breaks are replaced, since programs read the log line by line."""
         try:
             line = f"{record.name}: {self.format(record)}".replace("\n", " | ")
             if record.levelno >= logging.ERROR:
@@ -34,7 +33,7 @@ class OrthancLogHandler(logging.Handler):
 
 
 def install(sdk: ModuleType) -> None:
-    """Sends what the bundle's packages log to Orthanc; other libraries keep to their own."""
+    """Sends the log of the bundle's packages to Orthanc; that of other libraries is left alone."""
     handler = OrthancLogHandler(sdk)
     for name in PACKAGES:
         logger = logging.getLogger(name)

@@ -1,7 +1,7 @@
 """HTTP requests to the Orthanc that we run in.
 
-`orthanc.RestApi*` keeps Python's lock while it waits for the core, which may be waiting for a storage callback, which
-waits for Python's lock. A socket gives the lock away, so our threads talk to their own server as any client does.
+`orthanc.RestApi*` keeps Python's lock while it waits for the core. The core may wait for a storage callback, and that
+one for Python's lock: a deadlock. A socket releases the lock, so our threads send requests as any client does.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _PROXY = "expected false, and a reverse proxy before Orthanc that asks clients f
 
 
 def refusal(core: CoreSettings) -> str:
-    """One line why our threads cannot ask this Orthanc, or empty.
+    """One line that says why our threads cannot send requests to this Orthanc, or empty.
 
-    A client certificate of our own would have to be among those that Orthanc trusts (SslTrustedClientCertificates),
-    which is the operator's file to change, not ours.
+    A client certificate of our own would have to be among those that Orthanc trusts (SslTrustedClientCertificates).
+    That file is the operator's.
     """
     if not core.http_server_enabled:
         return "HttpServerEnabled: false: the bundle cannot ask Orthanc: expected true"
@@ -33,10 +33,10 @@ def refusal(core: CoreSettings) -> str:
     return ""
 
 
-def lost_for_want_of_a_certificate(configuration: Configuration) -> str:
+def lost_without_certificate(configuration: Configuration) -> str:
     """One line that says what does not work because Orthanc asks for client certificates, or empty.
 
-    Without an HTTP server nobody could ask for any of it, so that is not told here.
+    Empty without an HTTP server too: none of it could be requested then.
     """
     core, associations = configuration.core, configuration.dicom_associations
     if not (core.http_server_enabled and core.ssl_enabled and core.ssl_verify_peers):
@@ -50,7 +50,7 @@ def lost_for_want_of_a_certificate(configuration: Configuration) -> str:
 
 
 class LoopbackError(Exception):
-    """Orthanc could not be asked at all: not yet started, stopping, or without an HTTP server; the message is one line."""
+    """Orthanc did not answer: not yet started, stopping, or without an HTTP server; the message is one line."""
 
 
 class LoopbackAnswer(NamedTuple):
@@ -61,16 +61,17 @@ class LoopbackAnswer(NamedTuple):
 
 
 class Loopback:
-    """A client of this process's own REST API; safe to use from several threads, each request has its own connection.
+    """A client of this process's own REST API.
 
-    Never to be used from a callback or a route: the HTTP thread that would answer may be the one that waits.
+    Several threads may use it, since each request has its own connection. A callback or a route must not: the HTTP
+    thread that would answer may be the one that waits.
 
     Args:
         port: Orthanc's HttpPort.
         tls: SslEnabled. The certificate is not checked: it names the host as clients know it, and the connection does
             not leave the machine.
-        authorization: gives the Authorization header's value; asked at each request, since the SDK gives a token only
-            once the server runs.
+        authorization: gives the Authorization header's value. Called for each request, since the SDK gives a token
+            only once the server runs.
     """
 
     def __init__(self, port: int, *, tls: bool, authorization: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""The "PythonScript" of orthanc.json: finds the libraries, reads the configuration, registers. Nothing else."""
+"""The "PythonScript" of orthanc.json: finds the libraries, reads the configuration, registers the bundle."""
 
 import sys
 from pathlib import Path
@@ -20,12 +20,13 @@ def load() -> str:
     """
     try:
         environment.activate(BUNDLE)
-        # Only now are the libraries there.
+        # These need the libraries.
         from deferred_delete import DeferredDeleteError
         from plugin import logs
         from plugin.bundle import Bundle
-        from plugin.config import ConfigurationError, configuration_folder, parse
+        from plugin.config import configuration_folder, parse
         from plugin.index import IndexUnreadableError
+        from plugin.validation import ConfigurationError
         from support.one_line import one_line
     except (environment.EnvironmentRefusedError, ImportError) as error:
         return str(error)
@@ -42,5 +43,5 @@ def load() -> str:
 refusal = load()
 if refusal:
     orthanc.LogError(f"The ingest bundle refuses to start: {refusal}")
-    # The plugin takes any exception here as "do not start Orthanc"; half a configuration would be worse than none.
+    # Any exception here stops the start of Orthanc, which is better than a start with half of the configuration.
     raise SystemExit(refusal)

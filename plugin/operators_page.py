@@ -12,7 +12,7 @@ from .rest import Answer, Route
 
 FOLDER = Path(__file__).resolve().parent / "pages"
 HTML, SCRIPT, STYLE = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
-# By the name that the page asks for; uPlot is kept apart with its licence.
+# By the name in the URL. uPlot is in a folder of its own, with its licence.
 FILES = {
     "index.html": ("index.html", HTML),
     "app.js": ("app.js", SCRIPT),
@@ -40,8 +40,7 @@ $('#lookup').live('pagebeforecreate', function() {
 def routes() -> list[Route]:
     """GET /bundle/ and the files it loads."""
     made = [_route(name, *FILES[name]) for name in FILES]
-    # Orthanc takes a slash at the end of a URI away before it looks for a callback: this one answers /bundle/ and
-    # /bundle.
+    # Orthanc removes a slash at the end of a URI before it looks for a callback, so this one answers /bundle/ too.
     return [made[0]._replace(path="/bundle"), *made[1:]]
 
 
@@ -55,7 +54,10 @@ def _route(name: str, file: str, media_type: str) -> Route:
 
 
 def content_security_policy(page: bytes) -> str:
-    """Nothing from elsewhere, nothing inline but what is in the file (by its hash), no frame of another site around it."""
+    """The page's policy: nothing from other sites, no inline script but the page's own, no frame of another site.
+
+    The hash of the inline script is what allows it.
+    """
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)]
     scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
     return (
@@ -65,7 +67,7 @@ def content_security_policy(page: bytes) -> str:
 
 
 def link_from_explorer(sdk: ModuleType) -> None:
-    """Adds the link, where this SDK can."""
+    """Adds the link to the page, where the SDK has the function for it."""
     extend = getattr(sdk, "ExtendOrthancExplorer", None)
     if extend is not None:
         extend(EXPLORER_LINK)

@@ -1,4 +1,7 @@
-"""The bundle's routes in Orthanc's REST API. A GET never changes anything."""
+"""Registers the bundle's routes in Orthanc's REST API and answers their requests.
+
+A GET never changes anything.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,14 @@ JSON = "application/json"
 
 
 class Request(NamedTuple):
-    """What a handler may know of its request.
+    """What a handler gets of its request.
 
-    `path` is the URI without its query; `groups` what the parentheses of the route's path matched; `arguments` the
-    query (GET and DELETE
-    only: Orthanc gives none for POST); `headers` by lower-case name; `body` as sent.
+    Attributes:
+        path: the URI without its query.
+        groups: what the parentheses of the route's path matched.
+        arguments: the query, for GET and DELETE only: Orthanc gives none for POST.
+        headers: by lower-case name.
+        body: as sent.
     """
 
     path: str
@@ -46,7 +52,7 @@ class Request(NamedTuple):
 
 
 class RefusedError(Exception):
-    """A request that is answered with a status and one line of reason; nothing was changed.
+    """A request that is refused: answered with a status and one line; nothing was changed.
 
     Args:
         status: HTTP status, 4xx or 5xx.
@@ -67,11 +73,13 @@ class Answer(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One path and what answers it.
+    """One path and its handler.
 
-    `path` is a regular expression of the whole path, as Orthanc takes it; `method` the one method it takes; `summary`
-    is what GET /bundle/status lists. The handler runs on one of Orthanc's HTTP threads and must not wait for another of
-    them.
+    Attributes:
+        method: the one method that the handler takes.
+        path: a regular expression for the whole path, as Orthanc takes it.
+        summary: what GET /bundle/status lists.
+        handler: runs on one of Orthanc's HTTP threads, and must not wait for another of them.
     """
 
     method: str
@@ -85,9 +93,9 @@ def json_answer(value: Any) -> Answer:
     return Answer(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-# The plugin gives up its reference to each REST callback without holding Python's lock (RestCallback's destructor; seen
-# with 5.0). Were it the last one, Orthanc would die of a segmentation fault at every stop: seen with Python 3.13,
-# survived by chance with 3.11.
+# The plugin releases its reference to each REST callback without Python's lock (RestCallback's destructor; seen with
+# 5.0). If it were the last reference, Orthanc would end with a segmentation fault at every stop: seen with Python 3.13,
+# not with 3.11.
 _never_freed: list[Callable[..., None]] = []
 
 
@@ -138,12 +146,14 @@ def _request(uri: str, request: dict[str, Any]) -> Request:
 
 
 def _send_error(output: Any, status: int, message: str) -> None:
-    """The status with a JSON body in the shape of Orthanc's own errors; ASCII, because older SDKs take text and its length in bytes."""
+    """The status with a JSON body like that of Orthanc's own errors.
+
+    The body is ASCII, because older SDKs take text and its length in bytes.
+    """
     body = json.dumps({"HttpStatus": status, "Message": message})
     try:
-        output.SendHttpStatus(
-            status, body
-        )  # Orthanc 1.12 calls it text/plain by itself, and would add that to a header of ours
-    except TypeError:  # Python plugin 4.0 and its like want the length, later ones refuse it; nothing was sent yet
+        # No Content-Type of ours: Orthanc 1.12 would add text/plain to it.
+        output.SendHttpStatus(status, body)
+    except TypeError:  # Python plugin 4.0 wants the length, later ones refuse it; nothing was sent yet
         output.SetHttpHeader("Content-Type", JSON)
         output.SendHttpStatus(status, body, len(body))

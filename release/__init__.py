@@ -1,1 +1,4 @@
-"""Makes what is released: the packed bundle, its licences, README's tables, the picture of the page. Never loaded by Orthanc."""
+"""Makes what is released: the packed bundle, its licences, the tables of keys, the picture of the page.
+
+Orthanc never loads it.
+"""

@@ -1,4 +1,4 @@
-"""Writes the tables of configuration keys into docs/configuration.md from the code (`make docs`), so that they cannot disagree."""
+"""`make docs`: writes the tables of configuration keys into docs/configuration.md from the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from harness.orthanc_process import BUNDLE
 
 CONFIGURATION = BUNDLE / "docs" / "configuration.md"
-# What may be absent without standing for every instance.
+# Optional keys that are no conditions of a rule. A condition that is absent matches any instance.
 _NO_CONDITIONS = {"lossy", "maximum_error", "maximum_rms_error"}
 _BLOCK = re.compile(r"(<!-- keys:(?P<name>\S+) -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
@@ -53,7 +53,7 @@ def table(kind: Any) -> str:
 
 
 def description(kind: Any, name: str) -> str:
-    """What the code says of one field."""
+    """The description of one field."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     (field,) = [field for field in info.fields if field.name == name]
@@ -71,7 +71,7 @@ def _descriptions(annotation: Any) -> list[str]:
 
 
 def written(text: str) -> str:
-    """The page's text with its tables as the code has them."""
+    """The page's text with new tables."""
     kinds = settings_types()
     return _BLOCK.sub(lambda block: block[1] + table(kinds[block["name"]]) + block[3], text)
 

@@ -1,4 +1,4 @@
-"""The licences of everything that the packed bundle contains, as one text."""
+"""Collects the licences of everything that the packed bundle contains into one text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RULE = "=" * 100
 
 
 def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[str, bytes]) -> str:
-    """Names, versions and licences, and then every text.
+    """The list of names, versions and licences, followed by every licence text.
 
     Args:
         libraries: as they are packed.
@@ -34,7 +34,8 @@ def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[
         if not any(re.search(r"licen[cs]e|copying", path, re.IGNORECASE) for path in found):
             if not own.is_file():
                 raise PackingError(
-                    f"{library.name} {library.version} has no licence text in its wheel: put it into {own}, from the project's own source"
+                    f"{library.name} {library.version} has no licence text in its wheel: put it into {own}, from the "
+                    "project's own source"
                 )
             found[own.name] = own.read_bytes()
         texts += [(f"{library.name} {library.version}: {path}", content) for path, content in found.items()]
@@ -46,7 +47,7 @@ def third_party(libraries: Iterable[Library], supplied: Path, vendored: Mapping[
 
 
 def _texts(library: Library) -> dict[str, bytes]:
-    """Every text of a licence, a notice or authors, wherever in the wheel it is: libraries inside libraries have theirs deeper."""
+    """Every licence, notice and list of authors in the wheel, also those of libraries inside the library."""
     found = {}
     for path, content in sorted(library.files.items()):
         pure = PurePosixPath(path)

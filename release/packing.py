@@ -1,4 +1,4 @@
-"""Makes dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz: the scripts with their libraries, for a server without network and pip.
+"""Packs the bundle with its libraries for a server without network: dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz.
 
 The same tree gives the same bytes: names are sorted, times are the release's, owners are root.
 """
@@ -45,7 +45,10 @@ def version() -> str:
 
 
 def release_time() -> int:
-    """The time of every file in the bundle, as seconds since 1970: SOURCE_DATE_EPOCH, or the day of the newest release in CHANGELOG.md."""
+    """The time of every file in the bundle, in seconds since 1970.
+
+    SOURCE_DATE_EPOCH, or else the day of the newest release in CHANGELOG.md.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:
         return int(given)
@@ -68,7 +71,9 @@ def scripts(names: Iterable[str] = (*PACKAGES, *BESIDES)) -> dict[str, bytes]:
 
 
 def libraries(python: str) -> list[Library]:
-    """The locked libraries for one Python, such as 3.11: of env/ if it has them, else of wheels that pip fetches into var/.
+    """The locked libraries for one Python, such as 3.11.
+
+    They are those of env/ if it was made for that Python, else of wheels that pip fetches into var/.
 
     Raises:
         PackingError: there is no lock file for this Python, or its libraries cannot be had.
@@ -90,7 +95,7 @@ def lock_path(python: str) -> Path:
 
 
 def content(python: str, packed: list[Library]) -> dict[str, bytes]:
-    """Every file of the bundle, by its path: scripts, libraries, and what says of which kind they are."""
+    """Every file of the bundle by its path: scripts, libraries, version and checksums."""
     files = scripts()
     vendored = {path: data for path, data in files.items() if re.search(r"/[^/]*licen[cs]e", path, re.IGNORECASE)}
     files["THIRD-PARTY.txt"] = third_party(packed, BUNDLE / "requirements" / "licences", vendored).encode()
@@ -108,7 +113,7 @@ def content(python: str, packed: list[Library]) -> dict[str, bytes]:
 
 
 def write(path: Path, top: str, files: Mapping[str, bytes], when: int) -> None:
-    """One archive whose names begin with `top`; it appears at `path` whole or not at all."""
+    """Writes the archive; it appears at `path` when it is whole. Names in it begin with `top`."""
     folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
     draft = path.with_name(path.name + ".part")
     # Level 6: a tenth larger than 9, in a third of the time.
@@ -165,7 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
             path = pack(python, parsed.folder)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             print(
-                f"{path}: {path.stat().st_size / 1e6:.0f} MB, {len(locked(lock_path(python)))} libraries, sha256 {digest}"
+                f"{path}: {path.stat().st_size / 1e6:.0f} MB, {len(locked(lock_path(python)))} libraries, sha256 "
+                f"{digest}"
             )
     except (PackingError, OSError) as error:
         print(f"bundle: {error}", file=sys.stderr)

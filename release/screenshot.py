@@ -1,7 +1,7 @@
-"""A picture of the operators' page with something on it: `make screenshot` writes docs/images/operators-page.png.
+"""`make screenshot`: writes docs/images/operators-page.png, a picture of the operators' page with data on it.
 
-A real Orthanc with the bundle takes in a synthetic study by both ways, loses another one in the background, and
-Debian's Chromium looks.
+A real Orthanc with the bundle receives a synthetic study over HTTP and C-STORE while another one is deleted in the
+background. Debian's Chromium takes the picture.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SECTIONS = {
 }
 
 
-def busy(server: OrthancProcess, folder: Path) -> None:
-    """Something to see: one study deleted and waiting, another arriving."""
+def fill(server: OrthancProcess, folder: Path) -> None:
+    """Stores a study and deletes it in the background, and stores another one."""
     (gone,) = {
         str(server.json("GET", f"/instances/{one}/study")["ID"])
         for one in http_upload(server, make_study(folder / "gone", slices=40, side=256, seed=2))
@@ -50,7 +50,7 @@ def main() -> int:
                 page = browser.new_page(viewport={"width": 1100, "height": 800}, locale="en-GB")
                 page.goto(f"{server.url}/bundle/")
                 time.sleep(5)
-                busy(server, place)
+                fill(server, place)
                 time.sleep(5)
                 PICTURE.parent.mkdir(exist_ok=True)
                 page.screenshot(path=PICTURE, full_page=True)

@@ -1,4 +1,4 @@
-"""The libraries of a lock file as files: from the environment that `make setup` made, or from wheels for another Python."""
+"""Reads the files of locked libraries, from the environment of `make setup` or from wheels for another Python."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-# What pip writes beside a wheel's own files: when and how it was installed, not what.
-_OF_PIP = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
-# Compiled libraries may be built for any C library as old as these: Debian 12 has glibc 2.36.
+# Pip writes these beside a wheel's own files.
+_PIP_FILES = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
+# Debian 12 has glibc 2.36, so that libraries built for these run there.
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
 
 
@@ -60,7 +60,7 @@ def locked(lock: Path) -> dict[str, str]:
 
 
 def installed(site_packages: Path, lock: Path) -> Iterator[Library]:
-    """The locked libraries of an environment, each file held against the checksum that its wheel gave.
+    """The locked libraries of an environment; each file is compared with the checksum of its wheel.
 
     Raises:
         PackingError: a library is missing, of another version, or was changed after its installation.
@@ -123,7 +123,7 @@ def _wheel(folder: Path, name: str, version: str) -> Path | None:
 
 
 def _of_record(record: str, read: Callable[[str], bytes]) -> dict[str, bytes]:
-    """The files that a RECORD lists, but for what pip has made itself: compiled files, commands in bin/, notes of its own.
+    """The files that a RECORD lists, without those that pip makes itself.
 
     Raises:
         PackingError: a file is not what the wheel's RECORD says.
@@ -133,10 +133,9 @@ def _of_record(record: str, read: Callable[[str], bytes]) -> dict[str, bytes]:
         pure = PurePosixPath(path)
         if ".." in pure.parts or "__pycache__" in pure.parts:
             continue
-        if pure.parts[0].endswith(".dist-info") and pure.name in _OF_PIP:
+        if pure.parts[0].endswith(".dist-info") and pure.name in _PIP_FILES:
             continue
-        # What a wheel installs elsewhere: commands, headers, manual pages; purelib and platlib are site-packages
-        # itself.
+        # Of what a wheel installs outside, only purelib and platlib: these are site-packages itself.
         if pure.parts[0].endswith(".data"):
             if pure.parts[1] not in {"purelib", "platlib"}:
                 continue

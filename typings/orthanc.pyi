@@ -1,4 +1,6 @@
-"""The names of Orthanc's Python SDK that the bundle uses, typed. tests/integration/test_sdk.py holds them against a live server.
+"""Types of what the bundle uses of Orthanc's Python SDK.
+
+tests/integration/test_sdk.py compares them with a real server.
 
 Enumerations of the SDK are plain classes with integer attributes; what callbacks receive are integers as well.
 """

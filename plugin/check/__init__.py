@@ -1,1 +1,1 @@
-"""`python -m plugin check`: looks at a configuration before Orthanc does."""
+"""`python -m plugin check`: checks a configuration before Orthanc is started with it."""

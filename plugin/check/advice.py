@@ -1,4 +1,4 @@
-"""What is allowed and yet likely not meant: each function looks at one thing and says it in one line."""
+"""Warnings about settings that are allowed but probably not meant: one function for each, one line a warning."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from deferred_delete.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 
 from ..config import Configuration
 from ..conflicts import storage_conflict
-from ..loopback import lost_for_want_of_a_certificate
+from ..loopback import lost_without_certificate
 from .filesystems import is_remote, kind_of
 
 PYTHON_PLUGIN = "libOrthancPython.so"
-# From when on recycled patients visibly fill a disk that MaximumStorageSize was to keep free.
+# With a longer grace period, recycled patients take up much of a disk that MaximumStorageSize should keep free.
 LONG_GRACE_S = 3600
 _EMBEDDED = re.compile(rb"libpython(3\.\d+)")
 Advice = Iterator[str]
 
 
 def plugins(configuration: Configuration) -> dict[str, Path]:
-    """The libraries that "Plugins" names, by file name without version; of a folder those in it, as the core takes them."""
+    """The libraries that "Plugins" names, by file name without version.
+
+    A folder stands for the libraries in it, as for Orthanc.
+    """
     named = configuration.document.get("Plugins", [])
     found: dict[str, Path] = {}
     for entry in named if isinstance(named, list) else []:
@@ -33,7 +36,7 @@ def plugins(configuration: Configuration) -> dict[str, Path]:
 
 
 def storage(configuration: Configuration) -> Advice:
-    """Another plugin that wants the storage area."""
+    """Another plugin that owns the storage area."""
     if configuration.deferred_delete is not None:
         conflict = storage_conflict(configuration.document, set(plugins(configuration)))
         if conflict:
@@ -41,10 +44,13 @@ def storage(configuration: Configuration) -> Advice:
 
 
 def python_plugin(configuration: Configuration) -> Advice:
-    """Whether Orthanc would load the bundle at all, and this one."""
+    """Whether Orthanc loads the Python plugin, and which Python that embeds."""
     library = plugins(configuration).get(PYTHON_PLUGIN)
     if library is None:
-        yield f'Plugins: names no {PYTHON_PLUGIN}: the bundle would not be loaded: expected "/usr/share/orthanc/plugins/{PYTHON_PLUGIN}" there'
+        yield (
+            f"Plugins: names no {PYTHON_PLUGIN}: the bundle would not be loaded: "
+            f'expected "/usr/share/orthanc/plugins/{PYTHON_PLUGIN}" there'
+        )
         return
     if not library.exists():
         yield f"Plugins: {library} is not there: expected the package orthanc-python"
@@ -53,34 +59,44 @@ def python_plugin(configuration: Configuration) -> Advice:
     threads = configuration.document.get("Python", {})
     allowed = isinstance(threads, dict) and threads.get("AllowThreads") is True
     if numbers and (int(numbers[1]), int(numbers[2])) >= (4, 3) and not allowed:
-        yield 'Python.AllowThreads: not true: with this Python plugin callbacks hold up one another: add "Python": {"AllowThreads": true}'
+        yield (
+            "Python.AllowThreads: not true: with this Python plugin callbacks hold up one another: "
+            'add "Python": {"AllowThreads": true}'
+        )
     bundle = _script(configuration)
     embedded = sorted({found.decode() for found in _EMBEDDED.findall(library.read_bytes())})
     if bundle is not None and len(embedded) == 1 and not _libraries(bundle.parents[1], embedded[0]).is_dir():
-        yield f"PythonScript: {bundle.parents[1]} has no libraries for Python {embedded[0]}, which this Orthanc embeds: it would refuse to start"
+        yield (
+            f"PythonScript: {bundle.parents[1]} has no libraries for Python {embedded[0]}, which this Orthanc "
+            "embeds: it would refuse to start"
+        )
 
 
 def python_script(configuration: Configuration) -> Advice:
-    """Where "PythonScript" leads."""
+    """Whether "PythonScript" names the bundle."""
     named = configuration.document.get("PythonScript")
     if not named:
         yield "PythonScript: not there: the bundle would not be loaded: expected the path of its plugin/main.py"
         return
     script = _script(configuration)
     if script is None:
-        yield f"PythonScript: {named}: not the bundle's plugin/main.py: its sections would do nothing, unless that script loads it"
+        yield (
+            f"PythonScript: {named}: not the bundle's plugin/main.py: its sections would do nothing, unless that "
+            "script loads it"
+        )
     elif not Path(str(named)).is_absolute():
         yield f"PythonScript: {named}: relative to the folder in which Orthanc is started: expected an absolute path"
 
 
 def grace_period(configuration: Configuration) -> Advice:
-    """A limit on the archive's size beside files that stay on."""
+    """A limit on the archive's size, with a grace period that keeps deleted files."""
     deletion = configuration.deferred_delete
     limited = [key for key in ("MaximumStorageSize", "MaximumPatientCount") if configuration.document.get(key)]
     if deletion is not None and limited and deletion.grace_period >= LONG_GRACE_S:
         yield (
-            f"DeferredDelete.GracePeriod: {deletion.grace_period:g}: with {limited[0]} the files of recycled patients keep their place on the "
-            "disk until the grace period ends: expected room for what arrives in that time, or a shorter one"
+            f"DeferredDelete.GracePeriod: {deletion.grace_period:g}: with {limited[0]} the files of recycled "
+            "patients keep their place on the disk until the grace period ends: "
+            "expected room for what arrives in that time, or a shorter one"
         )
 
 
@@ -91,7 +107,10 @@ def network_disk(configuration: Configuration) -> Advice:
         return
     kind = kind_of(configuration.storage_root)
     if is_remote(kind) and deletion.workers == 1:
-        yield f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each unlink: expected Workers of 4 or more"
+        yield (
+            f"StorageDirectory: {configuration.storage_root}: on a network disk ({kind}) one worker waits for each "
+            "unlink: expected Workers of 4 or more"
+        )
     ledger = kind_of(configuration.ledger_path.parent)
     if is_remote(ledger):
         expected = (
@@ -100,20 +119,23 @@ def network_disk(configuration: Configuration) -> Advice:
             else "expected a path on a disk of this machine"
         )
         yield (
-            f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be damaged, because SQLite's "
-            f"write-ahead log needs shared memory: {expected}"
+            f"DeferredDelete.Path: {configuration.ledger_path}: a ledger on a network disk ({ledger}) can be "
+            f"damaged, because SQLite's write-ahead log needs shared memory: {expected}"
         )
 
 
 def folders(configuration: Configuration) -> Advice:
-    """Folders that have to be there."""
+    """A ledger in a folder that is not there."""
     deletion = configuration.deferred_delete
     if deletion is not None and deletion.path and not configuration.ledger_path.parent.is_dir():
         yield f"DeferredDelete.Path: {configuration.ledger_path}: no such folder here: Orthanc would not start"
 
 
 def ledger(configuration: Configuration) -> Advice:
-    """A ledger that is there already and that this version would refuse. Looked at without opening it: Orthanc may be running."""
+    """A ledger that this version would refuse.
+
+    Its header is read without SQLite, because Orthanc may have it open.
+    """
     if configuration.deferred_delete is None or not configuration.ledger_path.is_file():
         return
     path = configuration.ledger_path
@@ -124,11 +146,14 @@ def ledger(configuration: Configuration) -> Advice:
         return
     (version,) = struct.unpack_from(">I", header, 60)
     if version > SCHEMA_VERSION:
-        yield f"DeferredDelete.Path: {path}: schema version {version}, written by a newer bundle: this one takes up to {SCHEMA_VERSION}, and Orthanc would not start"
+        yield (
+            f"DeferredDelete.Path: {path}: schema version {version}, written by a newer bundle: this one takes up to "
+            f"{SCHEMA_VERSION}, and Orthanc would not start"
+        )
 
 
 def ports(configuration: Configuration) -> Advice:
-    """Ports that cannot be."""
+    """Ports that cannot be used, and an HTTP server that is off."""
     core = configuration.core
     on = {"HttpPort": core.http_server_enabled, "DicomPort": core.dicom_server_enabled}
     numbers = {"HttpPort": core.http_port, "DicomPort": core.dicom_port}
@@ -142,25 +167,25 @@ def ports(configuration: Configuration) -> Advice:
 
 
 def client_certificates(configuration: Configuration) -> Advice:
-    """Certificates that Orthanc asks of its clients, of which we are one."""
-    lost = lost_for_want_of_a_certificate(configuration)
+    """Client certificates that Orthanc asks for: the bundle has none."""
+    lost = lost_without_certificate(configuration)
     if lost:
         yield lost
 
 
 def overwriting(configuration: Configuration) -> Advice:
-    """Instances that replace their like leave files behind."""
+    """Instances that are sent again, with a grace period that keeps their old files."""
     deletion = configuration.deferred_delete
     overwrite = configuration.document.get("OverwriteInstances")
     if deletion is not None and overwrite and overwrite != "Never" and deletion.grace_period >= LONG_GRACE_S:
         yield (
-            f"OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period ({deletion.grace_period:g} s): "
-            "expected room for both"
+            "OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period "
+            f"({deletion.grace_period:g} s): expected room for both"
         )
 
 
 def losses(configuration: Configuration) -> Advice:
-    """Rules that lose something and are met by what a restore brings back, which comes over HTTP."""
+    """Lossy rules that apply to restored studies too, since those come over HTTP."""
     transcoder = configuration.ingest_transcoder
     if configuration.deferred_delete is None or transcoder is None:
         return
@@ -168,12 +193,12 @@ def losses(configuration: Configuration) -> Advice:
         origins = (rule.origin,) if isinstance(rule.origin, str) else rule.origin
         if rule.lossy is not None and (origins is None or "http" in origins):
             yield (
-                f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and would lose something then: "
-                'expected "Origin": "cstore", or another without http'
+                f"IngestTranscoder.Rules[{number}].Lossy: a deleted study that is brought back comes over HTTP and "
+                'would lose something then: expected "Origin": "cstore", or another without http'
             )
 
 
-LOOKS: tuple[Callable[[Configuration], Advice], ...] = (
+WARNINGS: tuple[Callable[[Configuration], Advice], ...] = (
     python_script,
     python_plugin,
     storage,

@@ -1,4 +1,7 @@
-"""Looks at a configuration of Orthanc before Orthanc does: by the same code as the start, without an Orthanc and without touching anything."""
+"""`python -m plugin check`: checks a configuration of Orthanc with the code that runs when Orthanc starts.
+
+It needs no Orthanc, and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from pathlib import Path
 from deferred_delete import DeferredDeleteError
 from support.one_line import one_line
 
-from ..config import SECTIONS, Configuration, ConfigurationError, parse
+from ..config import SECTIONS, Configuration, parse
+from ..validation import ConfigurationError
 from . import advice
 from .orthanc_files import read
 from .rehearsal import Rehearsal, rehearse
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "path", type=Path, metavar="FILE-OR-FOLDER", help="orthanc.json, or a folder such as /etc/orthanc"
     )
     path: Path = parser.parse_args(arguments).path
-    # The start's own log lines would only repeat what is said here.
+    # The log lines of the start would only repeat what is printed here.
     logging.getLogger("plugin").addHandler(logging.NullHandler())
     try:
         files = read(path, os.environ)
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, DeferredDeleteError, OSError, RuntimeError) as error:
         print(f"refused: {one_line(error)}")  # noqa: T201 - this is a command
         return REFUSED
-    warnings = [*files.remarks, *(line for look in advice.LOOKS for line in look(configuration))]
+    warnings = [*files.remarks, *(line for look in advice.WARNINGS for line in look(configuration))]
     for line in [*lines, *(f"warning: {line}" for line in warnings)]:
         print(line)  # noqa: T201
     print(f"{len(warnings)} warnings" if warnings else "fine")  # noqa: T201
@@ -57,7 +61,7 @@ def _refuse_missing_script(configuration: Configuration) -> None:
 
 
 def _summary(configuration: Configuration, rehearsal: Rehearsal) -> list[str]:
-    """What would be on, and what for."""
+    """Sections, folders, callbacks and routes, one a line."""
     off = [name for name in SECTIONS if name not in configuration.enabled]
     lines = [
         f"sections on: {', '.join(configuration.enabled) or 'none'}" + (f"; off: {', '.join(off)}" if off else ""),

@@ -1,4 +1,4 @@
-"""Which kind of file system a path is on, from Linux's table of mounts (proc(5), mountinfo)."""
+"""Tells the type of the file system that a path is on, from Linux's table of mounts (proc(5), mountinfo)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def kind_of(path: Path, mounts: Path = MOUNTS) -> str:
-    """The type of the file system that holds `path`, or its nearest folder that is there; empty where the system cannot tell."""
+    """The type of the file system that holds `path`, or its nearest folder that is there.
+
+    Empty where the table of mounts cannot be read.
+    """
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -25,12 +28,12 @@ def kind_of(path: Path, mounts: Path = MOUNTS) -> str:
         # mountinfo: id, parent, device, root, mount point, options, optional fields, "-", type, source, super options.
         fields = line.split(" ")
         point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of two mounts at one place the later covers the earlier.
+        # Of two mounts at one place the later one is seen.
         if place.is_relative_to(point) and len(point.parts) >= longest:
             longest, kind = len(point.parts), fields[fields.index("-") + 1]
     return kind
 
 
 def is_remote(kind: str) -> bool:
-    """Whether a type of file system is one behind a network."""
+    """Whether a type of file system is a network file system."""
     return bool(_REMOTE.match(kind))

@@ -1,4 +1,4 @@
-"""Reads Orthanc's configuration as Orthanc itself does (OrthancConfiguration.cpp, ReadConfiguration), without an Orthanc."""
+"""Reads configuration files as Orthanc does (OrthancConfiguration.cpp, ReadConfiguration)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import ConfigurationError
+from ..validation import ConfigurationError
 
 # The core's own pattern (Toolbox::SubstituteVariables): ${NAME}, ${NAME:-default}, the default in quotes or not.
 _VARIABLE = re.compile(
@@ -23,13 +23,13 @@ _TRAILING_COMMA = re.compile(rf"(?P<string>{_STRING})|,(?=\s*[}}\]])", re.DOTALL
 
 
 class Files(NamedTuple):
-    """A configuration as the core sees it.
+    """A configuration as Orthanc sees it.
 
     Attributes:
         document: all files merged.
         folder: what relative paths belong to.
         sources: which file each key of the document comes from.
-        remarks: what the core takes without a word and a reader should know, one line each.
+        remarks: what Orthanc accepts silently and the operator should know, one line each.
     """
 
     document: dict[str, Any]
@@ -97,7 +97,7 @@ def _read_file(path: Path, environ: Mapping[str, str], remarks: list[str]) -> di
 
 
 def substitute(text: str, environ: Mapping[str, str], unset: Any = lambda _: None) -> str:
-    """Puts the environment's values in, in comments too, as the core does.
+    """Puts in values of the environment, in comments too, as Orthanc does.
 
     Args:
         text: a file.
@@ -119,6 +119,9 @@ def substitute(text: str, environ: Mapping[str, str], unset: Any = lambda _: Non
 
 
 def without_comments(text: str) -> str:
-    """JSON as jsoncpp takes it made strict: comments become blanks, so that lines and columns stay, and commas before an end go."""
+    """Makes strict JSON of what jsoncpp accepts: without comments and trailing commas.
+
+    Both become blanks, so that lines and columns in error messages are right.
+    """
     blank = _COMMENT.sub(lambda match: match["string"] or re.sub(r"[^\n]", " ", match[0]), text)
     return _TRAILING_COMMA.sub(lambda match: match["string"] or " ", blank)

@@ -1,4 +1,4 @@
-"""What a configuration would register: the bundle's own start, with an SDK that only writes down and a storage folder to throw away."""
+"""Starts the bundle with a recording SDK and a temporary storage folder, to see what it would register."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Rehearsal(NamedTuple):
     routes: list[str]
 
 
-class _Name:
-    """A name of the SDK: a function that writes down that it was called, or an enumeration of made-up numbers."""
+class _RecordedName:
+    """A name of the SDK: a function that records its calls, or an enumeration with numbers of its own."""
 
     def __init__(self, name: str, calls: list[str]) -> None:
         self._name = name
@@ -43,7 +43,7 @@ class _Name:
 
 
 class RecordingSdk(ModuleType):
-    """Has every name that is asked for. What this machine's own SDK lacks shows only at a real start."""
+    """An SDK that has every name. What the real one lacks is found only when Orthanc starts."""
 
     def __init__(self) -> None:
         super().__init__("recording")
@@ -52,7 +52,7 @@ class RecordingSdk(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        made = _Name(name, self.calls)
+        made = _RecordedName(name, self.calls)
         setattr(self, name, made)
         return made
 
@@ -60,15 +60,15 @@ class RecordingSdk(ModuleType):
 def rehearse(configuration: Configuration) -> Rehearsal:
     """Starts the bundle up to its registrations.
 
-    The archive is not touched: the storage folder, the index and the ledger are exchanged for empty ones, and a
-    database of the C++ plugin is not taken over.
+    The archive is not touched: storage folder, index and ledger are replaced by empty ones, and a database of
+    the C++ plugin is not taken over.
 
     Raises:
         ConfigurationError, DeferredDeleteError: as the start would.
     """
     with tempfile.TemporaryDirectory(prefix="ingest-bundle-check-") as scratch:
         sdk = RecordingSdk()
-        bundle = Bundle(sdk, _elsewhere(configuration, Path(scratch)))
+        bundle = Bundle(sdk, _in_folder(configuration, Path(scratch)))
         try:
             bundle.register()
             routes = [f"{route.method} {route.path}: {route.summary}" for route in bundle.routes()]
@@ -77,7 +77,7 @@ def rehearse(configuration: Configuration) -> Rehearsal:
     return Rehearsal([call for call in sdk.calls if call.startswith("Register")], routes)
 
 
-def _elsewhere(configuration: Configuration, scratch: Path) -> Configuration:
+def _in_folder(configuration: Configuration, scratch: Path) -> Configuration:
     core = msgspec.structs.replace(configuration.core, storage_directory=str(scratch), index_directory="")
     deletion = configuration.deferred_delete
     return msgspec.structs.replace(

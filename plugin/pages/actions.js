@@ -1,4 +1,4 @@
-// What an operator can do. Each action says its result or its error, and asks first where something cannot be undone.
+// The operator's actions. Each shows its result or its error, and asks first where it cannot be undone.
 import { byId } from "./dom.js";
 
 const SHOWN_MS = 12000;
@@ -13,7 +13,7 @@ export function say(text, bad = false) {
   hide = setTimeout(() => { place.hidden = true; }, SHOWN_MS);
 }
 
-// Resolves to whether the operator wants it.
+// Resolves to true where the operator confirms.
 export function confirmed(title, text, go) {
   const dialog = byId("dialog");
   byId("dialog-title").textContent = title;
@@ -26,7 +26,7 @@ export function confirmed(title, text, go) {
   });
 }
 
-// Orthanc's answer as JSON; its own words where it refuses.
+// Orthanc's answer as JSON; throws with Orthanc's message where it refuses.
 export async function post(path, body) {
   let answer;
   try {
@@ -41,7 +41,7 @@ export async function post(path, body) {
   return document;
 }
 
-// Does `work`, says its result or its error, then lets the page ask again.
+// Runs `work`, shows its result or its error, then refreshes the page.
 export async function act(work, done, refresh) {
   try {
     say(done(await work()));

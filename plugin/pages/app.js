@@ -1,4 +1,4 @@
-// Asks the bundle's own routes every two seconds and shows the answers. Paths are relative, for the sake of reverse proxies.
+// Requests the bundle's routes every two seconds and shows the answers. Paths are relative because of reverse proxies.
 import { act, confirmed, post } from "./actions.js";
 import { History } from "./charts.js";
 import { button, byId, element, show } from "./dom.js";
@@ -8,7 +8,7 @@ import * as studies from "./studies.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 10000;
-// By the section that answers; those that are off are not asked.
+// By the section that answers; those that are off are not requested.
 const PATHS = {
   stages: ["StageTiming", "../timing/stages"],
   slowest: ["StageTiming", "../timing/slowest"],
@@ -113,7 +113,7 @@ function draw(answers) {
   parts.now(rate, answers.deletions, answers.associations, answers.transcoding, answers.memory);
 }
 
-// All that is on, each part by itself: one that fails does not hide the others. Returns what went wrong.
+// Shows every section that is on; one that fails does not hide the others. Returns the errors.
 async function askAll() {
   if (bundle === null) {
     bundle = await ask("../bundle/status");
@@ -135,12 +135,12 @@ async function refresh() {
     state.className = reasons.length ? "bad" : "";
     state.textContent = reasons.length ? `Not all could be asked (${reasons[0]}): some of what is shown is old.` : `As of ${new Date().toLocaleTimeString()}`;
   } catch {
-    bundle = null; // another configuration, perhaps, when it is back
+    bundle = null; // its configuration may be another when it is back
     state.className = "bad";
     state.textContent = "Orthanc does not answer: what is shown is old. Trying again.";
   }
   clearTimeout(timer);
-  // A page in the background costs the server nothing.
+  // A page in the background sends no requests.
   if (!document.hidden) timer = setTimeout(refresh, PERIOD_MS);
 }
 

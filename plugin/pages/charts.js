@@ -1,4 +1,4 @@
-// Lines over time with uPlot; bars of parts with plain elements.
+// Draws lines over time with uPlot, and stacked bars with plain elements.
 import { element } from "./dom.js";
 import { milliseconds, percent } from "./format.js";
 
@@ -7,7 +7,7 @@ import { milliseconds, percent } from "./format.js";
 // Ten minutes at a poll every two seconds.
 const KEPT = 300;
 
-// Stages in the order in which they happen; each keeps its colour everywhere on the page.
+// Stages in the order in which they happen; each has one colour on the whole page.
 const STAGES = ["wait", "receive", "queue", "transcode", "prepare", "write", "commit", "store", "unknown", "response"];
 
 export function colour(stage) {

@@ -1,4 +1,4 @@
-// The few ways in which this page makes elements. Text goes in as text, never as markup: AE titles and errors come from outside.
+// Makes the page's elements. Text is set as text, never as markup: AE titles and errors come from outside.
 
 export function element(tag, text, className) {
   const made = document.createElement(tag);
@@ -11,7 +11,7 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-// Replaces what is shown, unless the reader's keyboard is in there: a button must not vanish under a finger.
+// Replaces the content. What had the keyboard's focus gets it back, found by its data-key.
 export function show(id, ...nodes) {
   const place = byId(id);
   if (place.contains(document.activeElement) && document.activeElement !== document.body) {

@@ -1,4 +1,4 @@
-// What each section shows, from the answers of the bundle's routes.
+// Shows each section from the answers of the bundle's routes.
 import { bar, shareBars, waterfall } from "./charts.js";
 import { byId, element, empty, show, table, tile } from "./dom.js";
 import { duration, milliseconds, number, percent, size, time, words } from "./format.js";

@@ -1,4 +1,4 @@
-// Whole studies: delete in the background, bring back while the files are still there.
+// Studies: deletes them in the background, and restores them while their files are still there.
 import { act, confirmed, post } from "./actions.js";
 import { button, byId, element, empty, show, table } from "./dom.js";
 import { duration, number, size, time } from "./format.js";

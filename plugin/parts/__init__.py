@@ -1,1 +1,1 @@
-"""The sections of the bundle as parts that `plugin.bundle` puts together; each module wires one core to Orthanc."""
+"""One module for each section of orthanc.json: connects its package to Orthanc."""

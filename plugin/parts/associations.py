@@ -1,4 +1,4 @@
-"""DicomAssociations: the tuner of DICOM sockets, and what operators see of it."""
+"""DicomAssociations: starts and stops the association tuner; its route and metrics."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ class AssociationsPart(Part):
         settings = configuration.dicom_associations
         assert settings is not None
         self._changes = sdk.ChangeType
-        # Now, not at ORTHANC_STARTED: DCMTK asks the environment for each association, and the DICOM server starts
-        # after the plugins.
+        # Now, because the DICOM server starts after the plugins: DCMTK reads the variable for each association.
         logger.info("%s", nodelay.apply(settings, os.environ))
         core = configuration.core
         self.tuner = (
             Tuner(settings, core.dicom_port, configuration.modality_ports) if core.dicom_server_enabled else None
         )
         self._follower: ModalityFollower | None = None
-        # Where Orthanc cannot be asked, orthanc.json's modalities are all that is known.
+        # Without it only the modalities of orthanc.json are known.
         if self.tuner is not None and loopback is not None and settings.quick_ack and settings.outgoing:
             self._follower = ModalityFollower(loopback, self.tuner.set_modality_ports)
 
@@ -63,7 +62,7 @@ class AssociationsPart(Part):
             self.tuner.stop(STOP_DEADLINE_S)
 
     def changes(self) -> dict[int, Callable[[], None]]:
-        """A job (C-STORE to a modality, a move) opens associations of its own; modalities come and go."""
+        """Jobs that open outgoing associations (C-STORE, C-MOVE), and changed modalities."""
         if self.tuner is None:
             return {}
         actions: dict[int, Callable[[], None]] = {
@@ -76,12 +75,12 @@ class AssociationsPart(Part):
         return actions
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
-        """The watcher of DICOM connections."""
+        """Metrics of the association watcher."""
         tuner = self.tuner
         return {} if tuner is None else {"associations": lambda: association_metrics(tuner.status())}
 
     def routes(self) -> list[rest.Route]:
-        """What is watched."""
+        """The status of the association watcher."""
         tuner = self.tuner
         if tuner is None:
             return []
@@ -93,7 +92,7 @@ class AssociationsPart(Part):
 
 
 def association_metrics(status: TunerStatus) -> Iterable[Metric]:
-    """The watcher of DICOM connections."""
+    """Metrics of the association watcher."""
     open_now = [
         ({"direction": "incoming"}, status.open_associations),
         ({"direction": "outgoing"}, status.open_outgoing),

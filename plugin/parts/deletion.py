@@ -11,9 +11,10 @@ from deferred_delete import DeferredDelete, Status, StudyService, Worker, same_i
 from timing import Metric
 
 from .. import index, rest
-from ..config import Configuration, ConfigurationError
+from ..config import Configuration
 from ..conflicts import loaded_libraries, storage_conflict
 from ..loopback import Loopback, refusal
+from ..validation import ConfigurationError
 from .deletion_orders import order_routes
 from .deletion_studies import study_routes
 from .part import PREFIX, Part, single

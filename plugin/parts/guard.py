@@ -1,4 +1,4 @@
-"""IngestGuard: what operators see of it. The callback itself is shared, see `plugin.callbacks`."""
+"""IngestGuard: its route and metrics. Its callback is in `plugin.callbacks`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .part import PREFIX, Part, single
 
 
 class GuardPart(Part):
-    """Refuses what Orthanc would not survive."""
+    """Refuses files that would end Orthanc's process."""
 
     section = "IngestGuard"
     needs = ("RegisterReceivedInstanceCallback", "RegisterRestCallback")
@@ -33,7 +33,7 @@ class GuardPart(Part):
 
 
 def guard_metrics(status: Status) -> Iterable[Metric]:
-    """Refusals by reason, and what looking cost."""
+    """Refusals by reason, and the time that the checks took."""
     refused = [({"reason": str(reason)}, count) for reason, count in status.refused.items()]
     yield Metric(f"{PREFIX}guard_refused_total", "Files refused before they were parsed.", "counter", refused)
     yield single("guard_files_total", "Files looked at.", "counter", status.looked_at)

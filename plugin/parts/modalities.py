@@ -1,4 +1,7 @@
-"""Which TCP ports Orthanc's modalities have now: PUT /modalities/NAME adds one at runtime, and DicomModalitiesInDatabase keeps them all there."""
+"""Asks Orthanc for the TCP ports of its modalities.
+
+They change at runtime (PUT /modalities/NAME), and with DicomModalitiesInDatabase orthanc.json does not have them.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,22 @@ class ModalitiesUnknownError(Exception):
 
 
 class ModalityFollower:
-    """A thread that asks Orthanc for its modalities at start and after each change, and sleeps otherwise.
+    """A thread that asks Orthanc for its modalities at start and after each change.
 
-    The change arrives in a callback, which must not ask Orthanc anything itself.
+    The change arrives in a callback, where no request to Orthanc may be made.
 
     Args:
         loopback: a client of this Orthanc.
-        tell: is given the ports, each time they have been asked for.
-        retry_s: pauses before Orthanc is asked again when it did not answer; after the last it is left until the next
+        on_ports: called with the ports after each answer.
+        retry_s: pauses before the next try where Orthanc did not answer. After the last one it waits for the next
             change.
     """
 
     def __init__(
-        self, loopback: Loopback, tell: Callable[[Collection[int]], None], retry_s: Collection[float] = _RETRY_S
+        self, loopback: Loopback, on_ports: Callable[[Collection[int]], None], retry_s: Collection[float] = _RETRY_S
     ) -> None:
         self._loopback = loopback
-        self._tell = tell
+        self._on_ports = on_ports
         self._retry_s = tuple(retry_s)
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -56,7 +59,7 @@ class ModalityFollower:
         self._wake.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the thread; False where it was still there after that time."""
+        """Ends the thread; False where it still runs after that time."""
         thread, self._thread = self._thread, None
         if thread is None:
             return True
@@ -71,17 +74,17 @@ class ModalityFollower:
             if self._stopping.is_set():
                 return
             self._wake.clear()
-            self._follow()
+            self._ask_with_retries()
 
-    def _follow(self) -> None:
+    def _ask_with_retries(self) -> None:
         for pause_s in (*self._retry_s, None):
             try:
-                self._tell(self._ask())
+                self._on_ports(self._ask())
                 return
             except (LoopbackError, ModalitiesUnknownError) as error:
                 if pause_s is None:
                     logger.warning("ports of modalities not read, those known before are kept: %s", error)
-                elif self._wake.wait(pause_s):  # another change, or the end: `_run` goes on from there
+                elif self._wake.wait(pause_s):  # another change, or stop: `_run` goes on from there
                     return
 
     def _ask(self) -> set[int]:

@@ -1,4 +1,4 @@
-"""What every section may add to one Orthanc."""
+"""The base class of the parts: what a section of orthanc.json may add to Orthanc."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ PREFIX = "orthanc_bundle_"
 
 
 class Part:
-    """One section that is on: its routes, its metrics, what it does at changes. A part overrides what it needs.
+    """One section that is on: its routes, its metrics, and what it does at changes.
+
+    A part overrides what it needs.
 
     Attributes:
         section: the section's name in orthanc.json.
-        needs: functions of the SDK without which the section cannot work. Asked of the SDK itself, since distributions
-            patch versions and builds leave functions out.
-        lost: what an operator is told not to work where `started` raises.
+        needs: functions of the SDK without which the section cannot work. They are looked up in the SDK: its version
+            does not tell, because distributions patch it and builds leave functions out.
+        lost: for the log where `started` raises: what does not work then.
     """
 
     section: ClassVar[str]
@@ -27,22 +29,22 @@ class Part:
     lost: ClassVar[str] = "until the next start what it does beside its callbacks does not work"
 
     def routes(self) -> list[Route]:
-        """What the part answers in Orthanc's REST API."""
+        """The part's routes in Orthanc's REST API."""
         return []
 
     def metrics(self) -> dict[str, Callable[[], Iterable[Metric]]]:
-        """Sources of the exposition, by name."""
+        """Functions that give the part's metrics, by name."""
         return {}
 
     def changes(self) -> dict[int, Callable[[], None]]:
-        """What to do at changes other than start and stop, by the number of the change (the SDK's ChangeType)."""
+        """What to do at other changes than start and stop, by the SDK's ChangeType."""
         return {}
 
     def started(self) -> None:
-        """ORTHANC_STARTED: the server answers; threads of ours may run from here on."""
+        """ORTHANC_STARTED: the server answers, and our threads may run."""
 
     def stopped(self) -> None:
-        """ORTHANC_STOPPED: no thread of ours may outlive this, or Python would be torn down under it."""
+        """ORTHANC_STOPPED: ends the part's threads, because Python is finalized next."""
 
 
 def single(name: str, text: str, kind: str, value: float) -> Metric:

@@ -1,4 +1,4 @@
-"""StageTiming: the recorder of stages, memory, and the bundle's numbers among Orthanc's own metrics."""
+"""StageTiming: the recorder of stages, memory figures, and metrics published through Orthanc."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ class StageTimingPart(Part):
         self.memory = Memory(configuration.core.malloc_arena_max)
         self.log_each_instance = settings.log_each_instance
         self.watches_requests = settings.http_request_filter
-        # The function came with the plugin that stopped losing memory: asked for rather than a version.
+        # Looked up in place of a version: this function came with the version that does not leak.
         if self.watches_requests and not hasattr(sdk, "RegisterStorageCommitmentScpCallback"):
             logger.warning(
-                "StageTiming.HttpRequestFilter: this Python plugin is older than 4.1 and loses about 0.75 KB at each HTTP request"
+                "StageTiming.HttpRequestFilter: this Python plugin is older than 4.1 and loses about 0.75 KB at each "
+                "HTTP request"
             )
         trimmer = Trimmer(self.memory, self.recorder.idle_seconds, settings.trim_memory_every)
         self.ticker = Ticker(
@@ -67,18 +68,18 @@ class StageTimingPart(Part):
         )
 
     def started(self) -> None:
-        """Starts what runs by the clock."""
+        """Starts the periodic tasks."""
         self.ticker.start()
 
     def stopped(self) -> None:
-        """Stops it."""
+        """Stops the periodic tasks."""
         self.ticker.stop(STOP_DEADLINE_S)
 
     def publish(self) -> None:
-        """Puts the exposition's numbers among Orthanc's own metrics.
+        """Publishes the metrics among Orthanc's own.
 
-        SetMetricsValue takes only the lock of Orthanc's registry, which nobody holds while waiting for Python's: no
-        deadlock, and a microsecond each. It raises before ORTHANC_STARTED.
+        SetMetricsValue takes only the lock of Orthanc's registry, which no thread holds while it waits for Python's
+        lock, so that it cannot deadlock. It takes a microsecond. It raises before ORTHANC_STARTED.
         """
         kind = int(self._sdk.MetricsType.DEFAULT)
         for name, value in self.exposition.flat().items():
@@ -123,14 +124,14 @@ class StageTimingPart(Part):
 
 
 def memory_metrics(memory: MemorySnapshot) -> Iterable[Metric]:
-    """Memory of the process; what is unknown is left out."""
+    """Memory of the process; values that are not known are left out."""
     gauges = (
         ("memory_resident_bytes", "Resident memory of Orthanc (VmRSS).", memory.resident_bytes),
         ("memory_peak_resident_bytes", "Its peak since start (VmHWM).", memory.peak_resident_bytes),
         ("memory_malloc_arenas", "Arenas that malloc has.", memory.arenas),
         ("memory_malloc_arena_max", "Orthanc's MallocArenaMax; 0: not set.", memory.malloc_arena_max),
         ("memory_heap_bytes", "Bytes in malloc's arenas.", memory.heap_bytes),
-        ("memory_heap_free_bytes", "Bytes in malloc's arenas that nobody uses.", memory.heap_free_bytes),
+        ("memory_heap_free_bytes", "Bytes in malloc's arenas that are not in use.", memory.heap_free_bytes),
         ("memory_mapped_bytes", "Bytes of large blocks with a mapping of their own.", memory.mapped_bytes),
     )
     for name, text, value in gauges:

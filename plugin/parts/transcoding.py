@@ -1,4 +1,4 @@
-"""IngestTranscoder: what operators see of it. The callback itself is shared with timing, see `plugin.callbacks`."""
+"""IngestTranscoder: its routes and metrics. Its callback is in `plugin.callbacks`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,23 @@ class TranscodingPart(Part):
     needs = ("RegisterReceivedInstanceCallback", "RegisterOnChangeCallback", "RegisterRestCallback")
 
     def __init__(self, settings: Settings, proofs: PendingProofs | None) -> None:
-        """With ``proofs`` the storage area is ours: it waits for the verdict, and verification needs not hold up the callback."""
+        """Makes the transcoder.
+
+        Args:
+            settings: the section, checked.
+            proofs: verifications that our storage area waits for, so that the callback need not. None where Orthanc
+                has its own storage area.
+        """
         self.proofs = proofs
         self.transcoder = Transcoder(settings, proofs)
 
     def started(self) -> None:
-        """Names the rules that lose something, so that nobody learns of it from a missing original."""
+        """Warns of each rule that stores images with loss."""
         for _, decision in self.transcoder.policy.rules:
             if decision.loss is not None:
                 logger.warning(
-                    "IngestTranscoder: rule %s stores %s with loss (%s) under new SOP Instance UIDs, and keeps no original%s",
+                    "IngestTranscoder: rule %s stores %s with loss (%s) under new SOP Instance UIDs, and keeps no "
+                    "original%s",
                     decision.rule,
                     decision.loss.target.keyword,
                     decision.loss.text,
@@ -57,7 +64,7 @@ class TranscodingPart(Part):
             )
 
     def routes(self) -> list[rest.Route]:
-        """Outcomes by rule; what would become of a file; the decoder process."""
+        """Counters by rule; which rule decides about a file; the decoder process."""
         decoder = rest.Route(
             "GET", "/transcoder/decoder", "the decoder process", lambda _: rest.json_answer(self.transcoder.decoder)
         )
@@ -69,8 +76,8 @@ class TranscodingPart(Part):
                 "outcomes by rule",
                 lambda _: rest.json_answer(self.transcoder.counters()),
             ),
-            # POST because the instance is its body; it changes nothing. Not by Orthanc's identifier: a route that asked
-            # Orthanc for the file would hold one HTTP thread while it waits for another.
+            # A POST, because the file is its body; it changes nothing. It takes no identifier of Orthanc's: to ask
+            # Orthanc for the file, the route would hold one HTTP thread while it waits for another.
             rest.Route("POST", "/transcoder/explain", "which rule decides about a DICOM file, and why", self._explain),
         ]
 

@@ -1,5 +1,6 @@
-"""The packed bundle as a hospital gets it: unpacked, installed, and loaded by Debian's Orthanc as its own user from its
-own configuration.
+"""The packed bundle as a hospital gets it: unpacked, installed, and loaded by Debian's Orthanc.
+
+It runs as Orthanc's own user, from Debian's own configuration.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.orthanc_process import OrthancProcess, executable, free_port
+from deferred_delete.ledger.schema import SCHEMA_VERSION
+from harness.free_ports import free_port
+from harness.orthanc_process import OrthancProcess, executable
 from harness.senders import http_upload
 from release import packing
+from tests.support import old_bundle
+from tests.support.old_bundle import PendingRow
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 
@@ -85,8 +90,9 @@ def server(unpacked: Path) -> Iterator[DebiansOrthanc]:
     shutil.rmtree(place)
 
 
-def install(source: Path, command: str, server: DebiansOrthanc) -> str:
-    environment = BARE | {"PREFIX": str(source.parent / "prefix"), "CONFIGURE": str(server.configuration_path)}
+def install(source: Path, command: str, server: DebiansOrthanc, prefix: Path | None = None) -> str:
+    environment = BARE | {"PREFIX": str(prefix or source.parent / "prefix")}
+    environment |= {"CONFIGURE": str(server.configuration_path)}
     done = subprocess.run(
         [str(source / "install.sh"), command], env=environment, capture_output=True, text=True, check=False
     )
@@ -145,6 +151,62 @@ def test_installed_used_and_taken_away_again(unpacked: Path, server: DebiansOrth
     assert done.returncode == 0, done.stderr
     assert "0 left, 0 of them failed" in done.stdout
     assert sum(path.stat().st_size for path in server.attachment_files()) == int(known)
+
+
+def deleted_by_0_1_0(server: DebiansOrthanc, study: list[Path]) -> list[PendingRow]:
+    """Stores a study and deletes half of it as 0.1.0 did: gone from the index, with files and a ledger that wait."""
+    with server:  # native
+        stored = http_upload(server, study)
+        copies = {path: path.read_bytes() for path in server.attachment_files()}
+        for one in stored[: len(study) // 2]:
+            server.json("DELETE", f"/instances/{one}")
+        gone = sorted(set(copies) - set(server.attachment_files()))
+    asked_at, due_at = 1_790_000_000_000, 4_000_000_000_000  # ms since 1970: in 2026, and in 2096
+    rows = []
+    for index, path in enumerate(gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(copies[path])
+        # One deletion had failed before, and a crash left another in the worker's hands.
+        state, attempts, error = {0: ("failed", 3, "Read-only file system"), 1: ("claimed", 0, None)}.get(
+            index, ("pending", 0, None)
+        )
+        rows.append(PendingRow(path.name, 1, asked_at + index, state, attempts, due_at, error))
+    old_bundle.write_ledger(server.storage / "deferred-deletions.db", rows)
+    subprocess.run(["chown", "-R", "orthanc:orthanc", str(server.storage)], check=True)
+    return rows
+
+
+def test_a_bundle_of_0_1_0_is_upgraded_in_place_with_what_was_pending(
+    unpacked: Path, server: DebiansOrthanc, small_study: list[Path], tmp_path: Path
+) -> None:
+    rows = deleted_by_0_1_0(server, small_study[:20])
+    assert len(rows) >= 10
+    old = old_bundle.unpack(tmp_path / "0.1.0")
+    prefix = unpacked.parent / "prefix"
+    install(old, "install", server, prefix)
+    assert (prefix / "deferred_delete" / "storage.py").is_file()
+    assert list((prefix / "deferred_delete" / "__pycache__").glob("storage.*"))
+
+    install(unpacked, "install", server)
+    assert not [path for path in prefix.rglob("*.py") if old_bundle.MODULE in path.read_text(errors="replace")]
+    assert files_of(prefix) - {"MANIFEST"} == set((prefix / "MANIFEST").read_text().splitlines())
+    checked = tool(prefix, "plugin", "check", server.configuration_path)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
+
+    ledger = server.storage / "deferred-deletions.db"
+    with server:
+        status = server.json("GET", "/deferred-delete/status")
+        assert (status["pending"], status["failed"]) == (len(rows) - 1, 1)
+    version, kept = old_bundle.read_ledger(ledger)
+    assert version == SCHEMA_VERSION > 2
+    # What a crash had left in the worker's hands waits again. Nothing else has changed.
+    assert kept == [row._replace(state="pending") if row.state == "claimed" else row for row in rows]
+    done = tool(prefix, "deferred_delete", "drain", ledger, "--storage", server.storage)
+    assert done.returncode == 0, done.stderr
+    assert "0 left, 0 of them failed" in done.stdout
+    assert not {row.attachment_uuid for row in rows} & {path.name for path in server.attachment_files()}
+    install(prefix, "uninstall", server)
+    assert not prefix.exists()
 
 
 def test_the_tools_say_what_is_missing(tmp_path: Path, unpacked: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from harness.orthanc_process import BUNDLE, OrthancError, executable
 from harness.senders import http_upload
-from plugin.config import CoreSettings, known_keys
+from plugin.config import CoreSettings
+from plugin.validation import known_keys
 from tests.conftest import ServerFactory
 from tests.unit.test_docs import OF_ORTHANC
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.orthanc_process import BUNDLE, free_port
+from harness.free_ports import free_port
+from harness.orthanc_process import BUNDLE
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow, pytest.mark.timeout(900)]
 

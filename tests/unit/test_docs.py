@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.orthanc_process import BUNDLE
-from plugin.config import SECTIONS, ConfigurationError, CoreSettings, known_keys, parse
+from plugin.config import SECTIONS, CoreSettings, parse
+from plugin.validation import ConfigurationError, known_keys
 from release.document import CONFIGURATION, settings_types, written
 from timing import STAGES, STEPS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from harness.orthanc_process import free_port, port_is_free
+from harness.free_ports import free_port, port_is_free
 
 
 def any_port() -> int:

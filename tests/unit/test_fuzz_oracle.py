@@ -1,4 +1,4 @@
-"""The fuzzers' oracle sees what it is there to see."""
+"""The fuzzers' oracle finds each kind of failure that it checks for."""
 
 from __future__ import annotations
 

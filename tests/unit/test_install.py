@@ -1,4 +1,4 @@
-"""install.sh on folders of its own: what it puts, what it takes away again, what it says and what it refuses."""
+"""install.sh in folders of its own: what it installs, removes, prints and refuses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from plugin.check.orthanc_files import read
 from release import packing
 from release.wheels import Library
+from tests.support import old_bundle
 
 SAMPLE = """{
   /**
@@ -138,6 +139,26 @@ def test_an_upgrade_takes_away_what_the_new_version_no_longer_has(unpacked: Path
         assert os.fstat(loaded.fileno()).st_nlink == 0, "written over under a running Orthanc"
     assert not (place / "plugin" / "old").exists()
     assert (place / "deferred-deletions.db").read_text() == "precious"
+
+
+def test_an_upgrade_from_0_1_0_leaves_no_module_of_the_old_layout(
+    unpacked: Path, destination: Path, tmp_path: Path
+) -> None:
+    """0.1.0 had deferred_delete/storage.py where there is a folder deferred_delete/storage now."""
+    place = Path(f"{destination}{PREFIX}")
+    old = old_bundle.unpack(tmp_path / "0.1.0")
+    assert run(old, "install", destination).returncode == 0
+    before = files_of(place)
+    assert {"deferred_delete/storage.py", "deferred_delete/worker.py", "transcoder/policy.py"} <= before
+    assert any(name.startswith("deferred_delete/__pycache__/storage.") for name in before), "nothing was compiled"
+    # The file of a module that nobody lists: an Orthanc that may write here compiles it again after installation.
+    again = place / "deferred_delete" / "__pycache__" / "storage.cpython-312.pyc"
+    again.write_bytes(b"")
+
+    assert run(unpacked, "install", destination).returncode == 0
+    assert files_of(place) - {again.relative_to(place).as_posix()} == files_of(unpacked) | {"MANIFEST"}
+    for path in place.rglob("*.py"):
+        assert old_bundle.MODULE not in path.read_text(), path
 
 
 def test_uninstalling_leaves_what_is_not_ours_and_says_so(unpacked: Path, destination: Path) -> None:

@@ -1,4 +1,7 @@
-"""scripts/real-files where the files cannot be had: one line that says why, nothing half-unpacked, and tests that are skipped, or fail in CI."""
+"""scripts/real-files where the files cannot be fetched.
+
+It prints one line that says why, and leaves nothing half-unpacked. The tests are skipped, or fail in CI.
+"""
 
 from __future__ import annotations
 

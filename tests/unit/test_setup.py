@@ -1,4 +1,7 @@
-"""scripts/setup on machines that lack something: one line that says what to do. The way that succeeds is how every other test got here."""
+"""scripts/setup on machines that lack something: it prints one line that says what to do.
+
+That it succeeds elsewhere needs no test: all others run in what it made.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the callbacks answer when a core fails, which a healthy server does not show."""
+"""What the callbacks answer when a package fails, which a healthy server does not show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from plugin.callbacks import ChangeCallback, IngestCallbacks, StorageCallbacks, StorageRefusedError
+from plugin.callbacks import ChangeCallback, IngestCallbacks
+from plugin.storage_callbacks import StorageCallbacks, StorageRefusedError
 from tests.support.stub_orthanc import StubOrthanc
 
 

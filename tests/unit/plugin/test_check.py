@@ -172,8 +172,9 @@ WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     (
         "client certificates",
         {"SslEnabled": True, "SslVerifyPeers": True},
-        "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no background deletion and "
-        "restore of studies, no audit of a running Orthanc, no notice of modalities that are added at runtime",
+        "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no "
+        "background deletion and restore of studies, no audit of a running Orthanc, "
+        "no notice of modalities that are added at runtime",
     ),
     (
         "client certificates, nothing but deletion",

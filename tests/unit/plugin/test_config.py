@@ -1,4 +1,7 @@
-"""orthanc.json in, typed sections or one line out. What a live Orthanc does with the line: tests/integration/test_configuration.py."""
+"""Reading orthanc.json: typed sections, or one line of refusal.
+
+What a real Orthanc does with that line: tests/integration/test_configuration.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 import pytest
 
 from deferred_delete import LedgerRefusedError
-from plugin.config import Configuration, ConfigurationError, configuration_folder, parse
+from plugin.config import Configuration, configuration_folder, parse
+from plugin.validation import ConfigurationError
 
 
 def read(document: dict[str, Any]) -> Configuration:
@@ -60,7 +64,10 @@ def test_the_ledger_is_beside_the_index_unless_one_is_found_where_earlier_versio
 
 
 def test_the_ledger_of_one_who_came_from_the_other_plugin_is_found_when_the_section_changes(tmp_path: Path) -> None:
-    """With the C++ plugin's section alone its Path gives the ledger's; with a section of ours too, that ledger still has deletions."""
+    """With the C++ plugin's section alone, the ledger's path follows from its Path.
+
+    With a section of ours too, that ledger still has deletions.
+    """
     theirs = {"StorageDirectory": str(tmp_path), "DelayedDeletion": {"Enable": True, "Path": str(tmp_path / "cpp.db")}}
     before = read(theirs).ledger_path
     assert before == tmp_path / "cpp.db.deferred"

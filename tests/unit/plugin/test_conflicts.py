@@ -1,4 +1,4 @@
-"""Who else wants the storage area."""
+"""Other plugins that own the storage area."""
 
 from __future__ import annotations
 

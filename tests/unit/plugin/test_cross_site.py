@@ -1,4 +1,4 @@
-"""Which requests another site's page may have caused."""
+"""Requests that a page of another site may have caused are refused."""
 
 from __future__ import annotations
 

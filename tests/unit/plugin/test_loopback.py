@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness.orthanc_process import free_port
+from harness.free_ports import free_port
 from plugin.loopback import Loopback, LoopbackError
 
 

@@ -1,4 +1,4 @@
-"""The thread that follows Orthanc's modalities, with an Orthanc that answers what a test wants."""
+"""The thread that asks for Orthanc's modalities, against a stub of Orthanc."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plugin.check.orthanc_files import read, substitute, without_comments
-from plugin.config import ConfigurationError
+from plugin.validation import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each part starts and stops by itself: what fails is one line, and the others do not notice."""
+"""Each part starts and stops by itself: a failure is one line in the log, and the other parts go on."""
 
 from __future__ import annotations
 

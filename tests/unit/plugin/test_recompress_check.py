@@ -1,4 +1,4 @@
-"""Recompress without a Python program: refused before Orthanc is, in the same words."""
+"""Recompress without a Python program: `plugin check` refuses it with the words of Orthanc's start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proof answers for the instance that it is of, and for nothing else that the same thread stores."""
+"""A verification counts for its own instance only, whatever else the same thread stores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugin.callbacks import StorageCallbacks, StorageRefusedError
+from plugin.storage_callbacks import StorageCallbacks, StorageRefusedError
 from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
 from transcoder.codecs.lossless import JpegLs

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin.config import ConfigurationError, parse
+from plugin.config import parse
+from plugin.validation import ConfigurationError
 from transcoder import Settings, check
 
 LOSSLESS = "JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL, RLELossless"

@@ -1,6 +1,6 @@
-"""Where our threads cannot ask Orthanc over its own REST API, it is said and nothing waits for it.
+"""Where our threads cannot send requests to Orthanc, the log says so, and nothing waits for an answer.
 
-Not by a real Orthanc: without an HTTP server nobody can ask the routes, and 1.10.1 crashes at the first TLS request.
+Without a real Orthanc: its routes need an HTTP server, and 1.10.1 crashes at the first TLS request.
 """
 
 from __future__ import annotations
