@@ -24,7 +24,7 @@ from pydicom.pixels import pixel_array
 from guard import Guard
 from guard import Settings as GuardSettings
 from guard.received import Received
-from guard.walk import items
+from guard.walk import count_items
 from tests.support.independent import MAY_CHANGE, decoded_by_dcmtk, read
 from tests.support.readers import PYDICOM
 from tests.support.samples import SYNTAX
@@ -125,7 +125,7 @@ class Oracle:
 
     def _check_depth(self, name: str, dicom: bytes) -> None:
         """What the guard lets pass, DCMTK's parser does not follow deeper than allowed."""
-        if items(dicom) <= DEEPEST and not Received(dicom).deflated:
+        if count_items(dicom) <= DEEPEST and not Received(dicom).deflated:
             return  # there is nothing in it to be deep with
         self.checked["depth by dcmdump"] += 1
         depth = depth_by_dcmtk(dicom)

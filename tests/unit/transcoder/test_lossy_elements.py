@@ -17,7 +17,8 @@ from tests.support.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
 from tests.support.samples import data_set, file_of, part10, wheel, with_furniture
 from transcoder import Lossy, Reason, Rule
 from transcoder.input.file_meta import read_file_meta
-from transcoder.lossy.derived import derived_uid, element_bytes, top_level
+from transcoder.lossy.derived import derived_uid
+from transcoder.lossy.elements import element_bytes, top_level
 from transcoder.outcome import KeptError
 from transcoder.policy.loss import Loss
 from transcoder.syntaxes import Target
