@@ -42,8 +42,8 @@ class Received:
         if dicom.startswith(b"\x02\0\0\0UL\4\0", first):
             found.insert(0, first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
         self.starts = tuple(dict.fromkeys(start for start in found if start < len(dicom)))
-        said = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
-        syntax = said[1].decode("ascii") if said else ""
+        named = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
+        syntax = named[1].decode("ascii") if named else ""
         self.deflated = syntax in _DEFLATED
         self.encoding = _encoding(syntax, dicom[self.meta_end + 4 : self.meta_end + 6])
 

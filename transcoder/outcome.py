@@ -118,7 +118,7 @@ class Outcome:
         detail: one line for a person; empty where the reason says it all.
         rule: name of the rule that decided, ``Default`` for the default, empty when none was asked.
         source_syntax: transfer syntax UID received, empty when unreadable.
-        target_syntax: transfer syntax UID the rule asked for, empty when it said Keep or none was asked.
+        target_syntax: transfer syntax UID the rule asked for; empty when it is Keep or no rule was asked.
         bytes_in: size of the file received.
         bytes_out: size of the file to be stored; in a dry run, the size it would have had.
         scan_ns: reading the header, and making it explicit little endian where it was not.

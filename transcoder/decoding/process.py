@@ -91,8 +91,8 @@ class DecoderProcess:
         except DiedError as error:
             # What it last printed, if Python itself did not start.
             lines = self._process.stderr.read(4096).decode(errors="replace").split("\n")
-            said = [line.strip() for line in lines if line.strip()]
-            raise DiedError(f"{error}: {said[-1][:200]}" if said else str(error)) from None
+            printed = [line.strip() for line in lines if line.strip()]
+            raise DiedError(f"{error}: {printed[-1][:200]}" if printed else str(error)) from None
         finally:
             self._process.stderr.close()
         if status != Status.READY:
@@ -159,8 +159,8 @@ class DecoderProcess:
             self.end(deadline_s=0.0)
             raise TimedOutError("no answer in time") from None
         except OSError as error:
-            told = str(error) if isinstance(error, ConnectionError) and not error.errno else ""
-            raise DiedError(" and was ".join(filter(None, (told, self.end())))) from None
+            reason = str(error) if isinstance(error, ConnectionError) and not error.errno else ""
+            raise DiedError(" and was ".join(filter(None, (reason, self.end())))) from None
         except BaseException:
             self.end(deadline_s=0.0)  # or its answer to this question would be taken for that to the next
             raise

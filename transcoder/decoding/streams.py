@@ -40,11 +40,11 @@ def check(stream: bytes, request: FrameRequest) -> None:
         rle_segments(stream, request.samples * (request.bits_allocated // 8))
         return
     head = _jpeg_2000(stream) if request.family in (Family.JPEG_2000, Family.HTJ2K) else _jpeg(stream, request.family)
-    told = (head.rows, head.columns, head.samples)
+    found = (head.rows, head.columns, head.samples)
     wanted = (request.rows, request.columns, request.samples)
-    if told != wanted:
+    if found != wanted:
         raise ValueError(
-            f"the stream is {told[0]} x {told[1]} x {told[2]}, the instance {' x '.join(map(str, wanted))}"
+            f"the stream is {found[0]} x {found[1]} x {found[2]}, the instance {' x '.join(map(str, wanted))}"
         )
     if head.precision > request.bits_allocated:
         raise ValueError(f"{head.precision} bits in the stream, {request.bits_allocated} allocated")

@@ -44,7 +44,7 @@ def main(memory_bytes: int, decoders_module: str) -> None:
         try:
             limits.confine(memory_bytes)
             decoders: DecodersLike = importlib.import_module(decoders_module).Decoders()
-        except Exception as error:  # noqa: BLE001 - told to the parent, which refuses to start
+        except Exception as error:  # noqa: BLE001 - reported to the parent, which refuses to start
             _answer(channel, Status.REFUSED, _text(error))
             return
         limits.seal(max(2, channel.fileno()))

@@ -52,10 +52,10 @@ def loss_of(target: Target | None, lossy: Lossy | None, path: str) -> Loss | Non
     given = {key: bound for key, bound in bounds.items() if bound is not None}
     key = _BOUNDS[target]
     if lossy is None or set(given) != {key}:
-        said = "says nothing of it" if lossy is None else f"has {' and '.join(given) or 'no bound'}"
+        found = "says nothing of it" if lossy is None else f"has {' and '.join(given) or 'no bound'}"
         example = 2 if key == "MaximumError" else 4
         raise ValueError(
-            f"{path}.Lossy: {target.keyword} loses information, and the rule {said}: "
+            f"{path}.Lossy: {target.keyword} loses information, and the rule {found}: "
             f'expected "Lossy": {{"{key}": {example}}}, or a lossless target'
         )
     return Loss(target, given[key], lossy.again)

@@ -1,4 +1,4 @@
-"""Tasks are done once, by whoever comes first."""
+"""Tasks are done once, by the first thread that is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lossy targets at the front door: what must not lose anything is kept, and what is counted, logged and explained."""
+"""Lossy targets through `Transcoder`: which images are kept, and what is counted, logged and explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is lost stays within the bound, for decoders that are not the encoders: DCMTK's, GDCM's and pydicom's."""
+"""Errors stay within the bound, as measured by independent decoders: DCMTK's, GDCM's and pydicom's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PS3.3 C.7.6.1.1.5 asks of a file that lost something, and every other element as it was."""
+"""A file that lost something says so as PS3.3 C.7.6.1.1.5 asks, and every other element is as it was."""
 
 from __future__ import annotations
 

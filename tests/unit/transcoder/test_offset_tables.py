@@ -1,4 +1,4 @@
-"""Basic and extended offset tables: what no test machine has the memory for is measured with fragments that only claim their size."""
+"""Basic and extended offset tables; those too large for memory are tested with fragments that only claim their size."""
 
 from __future__ import annotations
 

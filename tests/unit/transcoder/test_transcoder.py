@@ -1,4 +1,4 @@
-"""The front door: outcomes, counters, logs, dry runs, failures and threads."""
+"""`Transcoder`: outcomes, counters, logs, dry runs, failures and threads."""
 
 from __future__ import annotations
 
