@@ -43,7 +43,7 @@ class Guard:
         self._refused = dict.fromkeys(Reason, 0)
 
     def refusal(self, dicom: bytes, origin: str) -> str:
-        """Looks at one file.
+        """Checks one file.
 
         Args:
             dicom: a file as received; any bytes are tolerated.
@@ -55,7 +55,7 @@ class Guard:
         started = time.perf_counter_ns()
         found = _Findings()
         try:
-            self._look_at(dicom, found)
+            self._check(dicom, found)
         except Exception as error:  # noqa: BLE001 - MemoryError too: a failure of the guard refuses nothing
             _log.error("%s: %s", type(error).__name__, error)
         self._count(found, time.perf_counter_ns() - started)
@@ -90,7 +90,7 @@ class Guard:
             if found.reason is not None:
                 self._refused[found.reason] += 1
 
-    def _look_at(self, dicom: bytes, found: _Findings) -> None:
+    def _check(self, dicom: bytes, found: _Findings) -> None:
         received = Received(dicom)
         if received.meta_end > len(dicom) + SLACK_BYTES:
             found.reason = Reason.BEYOND_THE_FILE
@@ -121,18 +121,20 @@ class Guard:
         ends_well = False
         for start in starts:
             walk = Walk(content, max_depth, max_elements)
-            reason = walk.from_(start, encoding)
+            reason = walk.check_from(start, encoding)
             # Where the first start led to the end of the file, DCMTK does not read from the second.
             if not (ends_well and reason is Reason.BEYOND_THE_FILE):
                 found.reason = found.reason or reason
             ends_well |= walk.whole
             if found.reason or walk.whole or count_items(content) <= max_depth:
                 continue
-            # The encoding may be another than the file says, and there are enough items to be dangerous: walk it once
-            # more in the others. A wrong one ends soon.
+            # The encoding may not be what the file says, and there are enough items to be dangerous. So walk it in the
+            # other encodings too; a wrong one ends soon.
             found.suspected = True
             others = (
-                Walk(content, max_depth, max_elements).from_(start, other) for other in ENCODINGS if other != encoding
+                Walk(content, max_depth, max_elements).check_from(start, other)
+                for other in ENCODINGS
+                if other != encoding
             )
             found.reason = Reason.TOO_DEEP if Reason.TOO_DEEP in others else None
 

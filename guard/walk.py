@@ -103,7 +103,7 @@ class Walk:
         self._found: Reason | None = None
         self.whole = False
 
-    def from_(self, offset: int, encoding: Encoding) -> Reason | None:
+    def check_from(self, offset: int, encoding: Encoding) -> Reason | None:
         """What is wrong with the data set that begins at ``offset``. None also where it is malformed but harmless."""
         self._levels = [_Level(self._size, is_sequence=False, encoding=encoding)]
         try:

@@ -87,7 +87,7 @@ class WorkerPool:
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
-    def help_with(self, task: Task[T]) -> Task[T]:
+    def offer(self, task: Task[T]) -> Task[T]:
         """Offers the task to the helpers: one does it if it is free before the result is asked for."""
         with self._lock:
             if self._stopped or not self.helpers:

@@ -1,4 +1,4 @@
-"""One instance on its way through the transcoder: what is known of it so far, and what was read of its image."""
+"""What the transcoder knows of one instance: `Progress` from its arrival on, `Image` once it was read."""
 
 from __future__ import annotations
 

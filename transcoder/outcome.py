@@ -98,7 +98,7 @@ class KeptError(Exception):
         self.detail = detail
 
 
-def kept(error: UnreadableError) -> KeptError:
+def kept_error_of(error: UnreadableError) -> KeptError:
     """The reason to keep a data set that `dicom` cannot read."""
     if isinstance(error, TooDeepError):
         return KeptError(Reason.TOO_DEEP, str(error))

@@ -128,7 +128,7 @@ class Transcoder:
         proof.on_never_stored = never_stored
         pending.add(proof)
         for task in proof.tasks:
-            self._pool.help_with(task)
+            self._pool.offer(task)
 
     @property
     def settings(self) -> Settings:

@@ -97,7 +97,7 @@ def encode_frames(frames: FrameEncoder, pool: WorkerPool, *, verify: bool, byte_
         # As many as there are threads, no more: what is encoded ahead of a failure is wasted, and held in memory.
         while begun < count and len(ahead) <= pool.helpers:
             task = Task(partial(frames.encode, begun, verify=verify))
-            ahead.append(pool.help_with(task) if ahead else task)  # the first is this thread's own
+            ahead.append(pool.offer(task) if ahead else task)  # the first is this thread's own
             begun += 1
         stream, verify_ns = ahead.popleft().result()
         encoded.verify_ns += verify_ns

@@ -1,4 +1,4 @@
-"""The self-test at start: a tiny image in each compression, which a new worker has to decode exactly."""
+"""The self-test at start: a tiny image in each compression, which has to be decoded exactly."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Decoder:
         """Give up early on an instance that takes too long, rather than kill a worker that works.
 
         Raises:
-            KeptError: at the pace so far the budget would not do.
+            KeptError: at the pace so far the time budget is not enough.
         """
         if done and elapsed_s > _PACE_COUNTS_AFTER * self._budget_s and elapsed_s / done * frames > self._budget_s:
             raise KeptError(Reason.DECODER_TIMED_OUT, f"{frames} frames would take {elapsed_s / done * frames:.0f} s")

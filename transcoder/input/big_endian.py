@@ -22,7 +22,7 @@ from dicom.elements import (
 )
 from dicom.errors import UnreadableError
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
 
 _SHORT = struct.Struct(">HH2sH")
@@ -47,7 +47,7 @@ def to_little_endian(view: memoryview) -> bytes:
     try:
         _Converter(converted).data_set()
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     return bytes(converted)

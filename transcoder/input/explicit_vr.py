@@ -23,7 +23,7 @@ from dicom.elements import (
 )
 from dicom.errors import UnreadableError
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, PIXEL_REPRESENTATION
 from .vrs import Level, vr_of
 
@@ -41,7 +41,7 @@ def to_explicit(view: memoryview) -> bytes:
     try:
         rewriter.data_set(0, len(view), Level(None, 0))
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     return bytes(rewriter.out)
 
 

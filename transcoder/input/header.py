@@ -18,7 +18,7 @@ from dicom.elements import (
 from dicom.errors import UnreadableError
 from dicom.file_meta import text
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 
 SOP_CLASS = 0x00080016
 MODALITY = 0x00080060
@@ -113,7 +113,7 @@ def scan(view: memoryview, *, implicit: bool) -> Header:
             if offset < len(view):
                 offset = _take(view, offset, found, implicit=implicit, budget=budget)
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     if offset > len(view):

@@ -10,7 +10,7 @@ from dicom.elements import LONG_VRS, UNDEFINED, Budget, Element, end_of_undefine
 from dicom.errors import UnreadableError
 
 from ..input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 
 IMAGE_TYPE = 0x00080008
 SOP_INSTANCE = 0x00080018
@@ -62,7 +62,7 @@ def top_level(view: memoryview) -> dict[int, Element]:
             found[element.tag] = element
             offset, last = element.end, element.tag
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     return found

@@ -19,7 +19,13 @@ _BAND_SAMPLES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Differences between stored values as received and as they come back, over one frame or several."""
+    """Differences between stored values as received and as they come back, over one frame or several.
+
+    Attributes:
+        largest: the largest absolute difference.
+        squares: the sum of the squared differences.
+        samples: how many samples were compared.
+    """
 
     largest: int
     squares: int

@@ -1,4 +1,4 @@
-"""Implicit VR converted to explicit VR, the form that the encoder starts from, and the proof that both say the same."""
+"""Converts implicit VR to explicit VR, which the encoder starts from, and proves that both say the same."""
 
 from __future__ import annotations
 

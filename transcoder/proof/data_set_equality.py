@@ -23,7 +23,7 @@ from dicom.elements import (
 from dicom.errors import UnreadableError
 
 from ..input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 
 
 def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
@@ -37,7 +37,7 @@ def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
     try:
         reached = _Walk().elements(_Position(implicit, 0), _Position(explicit, 0), 0)
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise _differs("one of them ends within an element") from None
     if reached != (len(implicit), len(explicit)):

@@ -1,4 +1,4 @@
-"""Proofs that end after an instance was handed back, and before it is stored."""
+"""Proofs that end after `Transcoder.transcode` has returned, and before the instance is stored."""
 
 from __future__ import annotations
 
