@@ -80,10 +80,7 @@ class Reader:
             raise KeptError(Reason.BY_RULE)
         progress.target_syntax = decision.target
         if compressed:
-            if syntax == decision.target:
-                raise KeptError(Reason.COMPRESSED, "as the rule wants it")
-            if decision.loss is not None:
-                raise KeptError(Reason.COMPRESSED, "lossy targets start from native pixel data only")
+            _check_recompression(syntax, decision)
             layout = replace(attributes_of(header, decision.target), planar=False)
             return Image(meta, header, layout, decision.target, header, len(received))
         layout = layout_of(header, decision.target)  # before a conversion: it is cheap, and often decides
@@ -110,3 +107,15 @@ class Reader:
     def _decide(self, header: Header, meta: FileMeta, origin: str, size_bytes: int) -> Decision:
         facts = facts_of(header, transfer_syntax=meta.transfer_syntax, origin=origin, size_bytes=size_bytes)
         return self._policy.decide(facts)
+
+
+def _check_recompression(transfer_syntax: str, decision: Decision) -> None:
+    """Refuse to decode what a rule wants as it is, or with loss.
+
+    Raises:
+        KeptError: with the reason.
+    """
+    if transfer_syntax == decision.target:
+        raise KeptError(Reason.COMPRESSED, "as the rule wants it")
+    if decision.loss is not None:
+        raise KeptError(Reason.COMPRESSED, "lossy targets start from native pixel data only")
