@@ -1,4 +1,1 @@
-"""What several packages know of DICOM: how elements and file meta information are read, and UIDs.
-
-Knows nothing of the packages that use it.
-"""
+"""Reads elements and file meta information of DICOM files, for several packages; and the UIDs that they share."""

@@ -1,4 +1,4 @@
-"""Reading data element headers in little endian, explicit and implicit VR (PS3.5 7.1), with every step bounded."""
+"""Reads the headers of data elements in little endian, explicit and implicit VR (PS3.5 7.1)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ _LENGTH = struct.Struct("<L")
 
 
 class Element(NamedTuple):
-    """One data element of a buffer: positions are byte offsets into it.
+    """One data element of a buffer.
 
-    ``vr`` is empty in implicit VR; ``length`` may be UNDEFINED; ``end`` is the offset after the value, delimiters
-    included, or ``value`` itself while an undefined length has not been followed.
+    Attributes:
+        tag: group and number, as one number of 32 bits.
+        vr: two letters; empty in implicit VR.
+        start: byte offset of the element.
+        value: byte offset of its value.
+        length: of the value in bytes; may be UNDEFINED.
+        end: byte offset after the value, delimiters included; ``value`` while an undefined length is not followed yet.
     """
 
     tag: int
@@ -43,7 +48,7 @@ class Element(NamedTuple):
 
 
 class Budget:
-    """How many elements a file may make us look at: a hostile one could hold hundreds of millions."""
+    """How many elements are read of one file, and how deep: a hostile one may hold hundreds of millions."""
 
     __slots__ = ("depth", "left")
 
@@ -108,7 +113,7 @@ def read_element(view: memoryview, offset: int, *, implicit: bool) -> Element:
 def end_of_undefined(view: memoryview, element: Element, *, implicit: bool, budget: Budget) -> int:
     """Follow a value of undefined length, nested ones included, to the byte after its delimiter (PS3.5 7.5.2).
 
-    A stack of its own, not recursion: depth is the sender's choice. Within UN all is implicit VR (PS3.5 6.2.2 note 2).
+    With a stack instead of recursion: the sender chooses the depth. Within UN all is implicit VR (PS3.5 6.2.2 note 2).
 
     Raises:
         UnreadableError: delimiters missing, too deep, too many elements. struct.error: the buffer ends first.
@@ -138,9 +143,9 @@ def end_of_undefined(view: memoryview, element: Element, *, implicit: bool, budg
 
 
 def _enter_item(view: memoryview, tag: int, length: int, offset: int) -> int:
-    """The offset to go on from at an item: its content when of undefined length, else what follows it."""
+    """Where to read on at an item: at its content when its length is undefined, else after it."""
     if tag != ITEM:
-        raise MalformedError(f"{tag_text(tag)} where an item was due, byte {offset}")
+        raise MalformedError(f"{tag_text(tag)} where an item was expected, byte {offset}")
     after = offset + 8 if length == UNDEFINED else offset + 8 + length
     if after > len(view):
         raise MalformedError(f"an item ends beyond the end of the file, byte {offset}")

@@ -1,10 +1,10 @@
-"""Why bytes cannot be read as DICOM; each message is one line, and may be empty where the type says it all."""
+"""Errors of reading DICOM. A message is one line, and empty where the type says it all."""
 
 from __future__ import annotations
 
 
 class UnreadableError(Exception):
-    """What cannot be read: the base of the others."""
+    """The bytes cannot be read: the base of the others."""
 
 
 class NoPreambleError(UnreadableError):
@@ -12,12 +12,12 @@ class NoPreambleError(UnreadableError):
 
 
 class MalformedError(UnreadableError):
-    """Not what the standard describes."""
+    """The bytes are not what the standard describes."""
 
 
 class TooDeepError(UnreadableError):
-    """More sequences within one another than are followed."""
+    """Sequences are nested more deeply than allowed."""
 
 
 class TooManyElementsError(UnreadableError):
-    """More elements than are looked at."""
+    """There are more elements than allowed."""

@@ -1,4 +1,4 @@
-"""File meta information (PS3.10 7.1): what a DICOM file says of itself before its data set begins."""
+"""Reads file meta information (PS3.10 7.1), which stands before the data set of a DICOM file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def has_prefix(content: bytes | memoryview) -> bool:
 
 
 def text(view: memoryview, element: Element) -> str:
-    """The value as text, padding removed (PS3.5 6.2). ASCII is enough for UI, CS and IS; else bytes show as escapes."""
+    """The value as text, padding removed (PS3.5 6.2). UI, CS and IS are ASCII; other bytes become escapes."""
     return bytes(view[element.value : element.end]).decode("ascii", "backslashreplace").strip(" \0")
 
 
@@ -85,7 +85,7 @@ def _read(view: memoryview) -> FileMeta:
         raise MalformedError("its group length goes beyond the end of the file")
     found = _elements(view[:end], first.end)
     syntax = found.get(TRANSFER_SYNTAX)
-    # The text ends up in logs and on pages: digits and dots only, and no more of them than a UID has (PS3.5 9.1).
+    # The text appears in logs and on pages: digits and dots only, and no more of them than a UID has (PS3.5 9.1).
     if syntax is None or syntax.length > _MAX_UID_CHARS or not _UID.fullmatch(text(view, syntax)):
         raise MalformedError("no transfer syntax UID")
     # A group length that stops short leaves meta elements where the data set should start.

@@ -1,8 +1,7 @@
-"""Refuses files that would kill the server while it parses them, before it parses them.
+"""Refuses received files that would crash the server when it parses them.
 
-The package takes the bytes of a file as received and says whether they are fit to be parsed. It knows nothing of the
-server it runs in, and leaves everything to it that it can survive: files that are no DICOM, cut short or malformed are
-not the guard's business.
+The package takes the bytes of a file as received and says whether they may be parsed. It knows nothing of the server
+that it runs in. What the server survives is not refused: files that are not DICOM, cut short or malformed.
 """
 
 from .guard import Guard, Status

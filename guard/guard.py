@@ -1,4 +1,4 @@
-"""The front door: bytes in, a reason to refuse them or nothing out, never an exception."""
+"""`Guard`, the entrance to the package: takes the bytes of a file, returns why to refuse it, never raises."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from .received import Received, inflate
 from .settings import Settings
-from .walk import ENCODINGS, EXPLICIT, SLACK_BYTES, Encoding, Reason, Walk, items
+from .walk import ENCODINGS, EXPLICIT, SLACK_BYTES, Encoding, Reason, Walk, count_items
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the guard did since start.
+    """Counts since the start.
 
     Attributes:
-        looked_at: files received.
+        looked_at: files checked.
         suspected: malformed ones with more items than sequences are allowed, which were walked in every encoding.
         refused: files refused, by reason.
         total_ns: time spent in all.
@@ -43,7 +43,7 @@ class Guard:
         self._refused = dict.fromkeys(Reason, 0)
 
     def refusal(self, dicom: bytes, origin: str) -> str:
-        """Looks at one file.
+        """Checks one file.
 
         Args:
             dicom: a file as received; any bytes are tolerated.
@@ -55,13 +55,13 @@ class Guard:
         started = time.perf_counter_ns()
         found = _Findings()
         try:
-            self._look_at(dicom, found)
-        except Exception as error:  # noqa: BLE001 - MemoryError too: the guard's own failure refuses nothing
+            self._check(dicom, found)
+        except Exception as error:  # noqa: BLE001 - MemoryError too: a failure of the guard refuses nothing
             _log.error("%s: %s", type(error).__name__, error)
         self._count(found, time.perf_counter_ns() - started)
         if found.reason is None:
             return ""
-        line = self._in_words(found.reason)
+        line = self._message(found.reason)
         _log.warning("refused %d bytes received by %s: %s", len(dicom), origin, line)
         return line
 
@@ -70,16 +70,16 @@ class Guard:
         with self._lock:
             return Status(self._looked_at, self._suspected, dict(self._refused), self._total_ns, self._longest_ns)
 
-    def _in_words(self, reason: Reason) -> str:
-        allowed = {
+    def _message(self, reason: Reason) -> str:
+        limits = {
             Reason.TOO_DEEP: (self._settings.max_sequence_depth, "MaxSequenceDepth"),
             Reason.TOO_MANY: (self._settings.max_elements, "MaxElements"),
             Reason.INFLATES: (self._settings.max_inflated_bytes, "MaxInflatedBytes"),
         }
-        if reason not in allowed:
+        if reason not in limits:
             return str(reason)
-        most, key = allowed[reason]
-        return f"{reason}: more than {most} (IngestGuard.{key})"
+        limit, key = limits[reason]
+        return f"{reason}: more than {limit} (IngestGuard.{key})"
 
     def _count(self, found: _Findings, elapsed_ns: int) -> None:
         with self._lock:
@@ -90,15 +90,15 @@ class Guard:
             if found.reason is not None:
                 self._refused[found.reason] += 1
 
-    def _look_at(self, dicom: bytes, found: _Findings) -> None:
+    def _check(self, dicom: bytes, found: _Findings) -> None:
         received = Received(dicom)
         if received.meta_end > len(dicom) + SLACK_BYTES:
             found.reason = Reason.BEYOND_THE_FILE
         elif not received.deflated:
             self._walk(dicom, received.starts, received.encoding, found)
             if received.starts and received.meta_end < received.starts[0]:
-                # Up to where the group length says, DCMTK reads elements of any group, as file meta information: with
-                # VRs.
+                # DCMTK reads elements of any group as file meta information, with VRs, up to where the group length
+                # points.
                 self._walk(dicom[: received.starts[0]], (received.meta_end,), EXPLICIT, found)
         else:
             for start in received.starts:
@@ -117,28 +117,31 @@ class Guard:
         return b"".join(pieces)
 
     def _walk(self, content: bytes, starts: tuple[int, ...], encoding: Encoding, found: _Findings) -> None:
-        deepest, most = self._settings.max_sequence_depth, self._settings.max_elements
+        max_depth, max_elements = self._settings.max_sequence_depth, self._settings.max_elements
         ends_well = False
         for start in starts:
-            walk = Walk(content, deepest, most)
-            reason = walk.from_(start, encoding)
-            if not (
-                ends_well and reason is Reason.BEYOND_THE_FILE
-            ):  # a claim that nobody reads, as the first start is the right one
+            walk = Walk(content, max_depth, max_elements)
+            reason = walk.check_from(start, encoding)
+            # Where the first start led to the end of the file, DCMTK does not read from the second.
+            if not (ends_well and reason is Reason.BEYOND_THE_FILE):
                 found.reason = found.reason or reason
             ends_well |= walk.whole
-            if found.reason or walk.whole or items(content) <= deepest:
+            if found.reason or walk.whole or count_items(content) <= max_depth:
                 continue
-            # Not what it says it is, and deep enough to be dangerous: once more in the other encodings. A wrong one
-            # ends soon.
+            # The encoding may not be what the file says, and there are enough items to be dangerous. So walk it in the
+            # other encodings too; a wrong one ends soon.
             found.suspected = True
-            others = (Walk(content, deepest, most).from_(start, other) for other in ENCODINGS if other != encoding)
+            others = (
+                Walk(content, max_depth, max_elements).check_from(start, other)
+                for other in ENCODINGS
+                if other != encoding
+            )
             found.reason = Reason.TOO_DEEP if Reason.TOO_DEEP in others else None
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What is known of one file."""
+    """What was found in one file."""
 
     reason: Reason | None = None
     suspected: bool = False

@@ -1,7 +1,7 @@
-"""A received file: where its data set may begin, how it is encoded, and its bytes when it is deflated.
+"""Finds out where the data set of a received file may begin and how it is encoded, and inflates it if it is deflated.
 
-Not the reader of `dicom.file_meta`, which refuses what contradicts itself: DCMTK makes the best of it, and so does
-this.
+Not the reader of `dicom.file_meta`, which refuses file meta information that contradicts itself: DCMTK reads on, and
+so does this.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from .walk import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 # Deflated Explicit VR Little Endian and JPIP Referenced Deflate (PS3.5 A.5 and A.7): what DCMTK inflates as a whole.
 _DEFLATED = (uids.DEFLATED_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95")
 _SYNTAX = re.compile(rb"\x02\x00\x10\x00UI..([0-9.]+)", re.DOTALL)
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"UT", b"SQ"})
 _VR = re.compile(rb"[A-Z]{2}")
 
 
 class Received:
-    """What the file meta information says (PS3.10 7.1), as far as there is any; nothing in it is trusted.
+    """What the file meta information says (PS3.10 7.1), if there is any. Nothing in it is trusted.
 
     Attributes:
         meta_end: where the elements of group 2 end. Beyond the file's end where one of them claims to.
-        starts: where the data set may begin: where the group length says, which is where DCMTK goes, and there.
+        starts: where the data set may begin: where the group length points, which is where DCMTK reads on, and
+            ``meta_end``.
         deflated: whether the data set is.
         encoding: how it is encoded.
     """
@@ -41,8 +42,8 @@ class Received:
         if dicom.startswith(b"\x02\0\0\0UL\4\0", first):
             found.insert(0, first + 12 + int.from_bytes(dicom[first + 8 : first + 12], "little"))
         self.starts = tuple(dict.fromkeys(start for start in found if start < len(dicom)))
-        said = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
-        syntax = said[1].decode("ascii") if said else ""
+        named = _SYNTAX.search(dicom, first, max((self.meta_end, *self.starts)))
+        syntax = named[1].decode("ascii") if named else ""
         self.deflated = syntax in _DEFLATED
         self.encoding = _encoding(syntax, dicom[self.meta_end + 4 : self.meta_end + 6])
 
@@ -73,7 +74,7 @@ def inflate(deflated: memoryview) -> Iterator[bytes]:
     pending: bytes | memoryview = deflated
     try:
         while pending and not stream.eof:
-            yield stream.decompress(pending, _CHUNK)
+            yield stream.decompress(pending, _CHUNK_BYTES)
             pending = stream.unconsumed_tail
         yield stream.flush()
     except zlib.error:

@@ -17,7 +17,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     max_sequence_depth: Annotated[
         int,
         Meta(
-            description="Most sequences within one another. Debian's Orthanc dies of 48; structured reports, the deepest objects in practice, have fewer than 20.",
+            description="Most sequences within one another. Debian's Orthanc dies of 48; structured reports, the "
+            "deepest objects in practice, have fewer than 20.",
             ge=1,
             le=1000,
         ),
@@ -25,7 +26,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     max_elements: Annotated[
         int,
         Meta(
-            description="Most elements, items and fragments. Orthanc's time grows with the square of their number: it takes half a minute for 100,000 at one level.",
+            description="Most elements, items and fragments. Orthanc's time grows with the square of their number: it "
+            "takes half a minute for 100,000 at one level.",
             ge=1000,
         ),
     ] = 1_000_000

@@ -1,4 +1,4 @@
-"""A walk over a data set as DCMTK would parse it, without recursion and without holding anything but where it is.
+"""Walks over a data set as DCMTK would parse it, without recursion and without keeping what it has read.
 
 It looks for two things that the parser does not survive: sequences too deep within one another, since it recurses into
 them, and a value that claims to be far longer than the file, since it reserves what is claimed before it looks whether
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from dicom.elements import ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, SHORT_VRS, UNDEFINED
 
 SLACK_BYTES = 16 << 20
-"""A file that ends this much too soon, or less, is only cut short: the parser says so, at no great cost."""
+"""A file that ends this much too soon, or less, is only cut short: the parser finds out at little cost."""
 
 _PIXEL_DATA = 0x7FE00010
 _FRAGMENTS = frozenset({b"", b"OB", b"OW"})
@@ -66,13 +66,13 @@ _READERS = {
 }
 
 
-def items(content: bytes) -> int:
-    """No fewer than there are items, in either byte order (pixels may hold the same bytes by chance); at the speed of memory."""
+def count_items(content: bytes) -> int:
+    """A fast upper bound on the number of items, in either byte order: pixels may hold the same bytes by chance."""
     return sum(content.count(tag) for tag in _ITEM_TAGS.values())
 
 
 class _Level(NamedTuple):
-    """What is open: a sequence, or an item and its elements; ``end`` is the file's where its length is undefined."""
+    """A sequence or an item that is open; ``end`` is the end of the file where its length is undefined."""
 
     end: int
     is_sequence: bool
@@ -86,25 +86,25 @@ class Walk:
 
     Args:
         content: the bytes that hold the data set, to their end.
-        deepest: most sequences within one another.
-        most: most elements, items and fragments.
+        max_depth: most sequences within one another.
+        max_elements: most elements, items and fragments.
 
     Attributes:
         whole: whether the walk led exactly to the end of the file, as it does in any well-formed one.
     """
 
-    def __init__(self, content: bytes, deepest: int, most: int) -> None:
+    def __init__(self, content: bytes, max_depth: int, max_elements: int) -> None:
         self._content = content
         self._size = len(content)
-        self._deepest = deepest
-        self._left = most
+        self._max_depth = max_depth
+        self._left = max_elements
         self._levels: list[_Level] = []
         self._depth = 0
         self._found: Reason | None = None
         self.whole = False
 
-    def from_(self, offset: int, encoding: Encoding) -> Reason | None:
-        """What is wrong with the data set that begins at ``offset``; None also where it is malformed in a harmless way."""
+    def check_from(self, offset: int, encoding: Encoding) -> Reason | None:
+        """What is wrong with the data set that begins at ``offset``. None also where it is malformed but harmless."""
         self._levels = [_Level(self._size, is_sequence=False, encoding=encoding)]
         try:
             while 0 <= offset < self._size:
@@ -163,7 +163,7 @@ class Walk:
         return end
 
     def _past_short_values(self, offset: int, level: _Level) -> int:
-        """Step over elements with 16-bit lengths: nine of ten, so this loop is what a walk costs."""
+        """Step over elements with 16-bit lengths: nine of ten, so the time of a walk is this loop."""
         content, last, unpack = self._content, min(level.end, self._size), _READERS[level.encoding.order].tag_and_vr
         left = self._left
         while offset < last and left:
@@ -176,7 +176,7 @@ class Walk:
         return offset
 
     def _may_be_sequence(self, tag: int, vr: bytes, value: int, encoding: Encoding) -> bool:
-        """Of an element of defined length. Without VRs only the dictionary tells a sequence, and it may be a vendor's."""
+        """Whether an element of defined length may be one. Without a VR its first bytes decide: it may be private."""
         if vr:
             return vr == b"SQ"
         return tag != _PIXEL_DATA and self._content.startswith(_ITEM_TAGS[encoding.order], value)
@@ -189,7 +189,7 @@ class Walk:
         if encoding.implicit or group == 0xFFFE:
             return tag, b"", offset + 8, length
         _, _, vr, length = readers.tag_and_vr(self._content, offset)
-        # What is no VR at all, DCMTK takes for one with a 32-bit length if it is two capitals.
+        # DCMTK takes two capitals that are no VR for one with a 32-bit length.
         if vr in SHORT_VRS or not (vr.isalpha() and vr.isupper()):
             return tag, vr, offset + 8, length
         return tag, vr, offset + 12, readers.length(self._content, offset + 8)[0]
@@ -197,7 +197,7 @@ class Walk:
     def _enter(self, value: int, end: int, encoding: Encoding) -> int:
         self._depth += 1
         self._levels.append(_Level(end, is_sequence=True, encoding=encoding))
-        if self._depth <= self._deepest:
+        if self._depth <= self._max_depth:
             return value
         self._found = Reason.TOO_DEEP
         return _STOP

@@ -1,1 +1,1 @@
-"""Small things that several packages need and that know nothing of DICOM or Orthanc."""
+"""Helpers of several packages that know nothing of DICOM or Orthanc: log lines, retries, a worker pool."""

@@ -1,4 +1,4 @@
-"""When to try again."""
+"""How long to wait before the next attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def backoff_ms(attempts: int, min_s: float, max_s: float, jitter: float = 0.0) -> int:
     """Milliseconds until the next attempt: doubling from ``min_s``, at most ``max_s``, less up to a quarter.
 
-    The jitter keeps ten thousand files that failed together, because a share went away, from coming back together.
+    With jitter, ten thousand files that failed together (a share went away) are not all tried again together.
 
     Args:
         attempts: Failed attempts so far, this one included (1 or more).

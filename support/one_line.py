@@ -1,4 +1,4 @@
-"""Any text or exception as one line."""
+"""Turns any text or exception into one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def one_line(what: BaseException | str, limit: int | None = None, *, with_type: 
     Args:
         what: Anything. Runs of white space become one space. Bytes that are not UTF-8, as in a folder's name, become
             their escapes.
-        limit: So many characters at the most; the type's name is not counted.
+        limit: Characters at most; the type's name is not counted.
         with_type: Whether the name of an exception's type comes first. It stands alone where the exception has no text.
     """
     line = " ".join(str(what).encode("utf-8", "backslashreplace").decode().split())[:limit]

@@ -1,4 +1,4 @@
-"""Log lines that cannot flood a log: so many in a period, and then a count of those that were left out."""
+"""Limits the log lines of one kind in a period, and counts those that were left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-# Kinds may be made of what a sender wrote: those beyond the bound share one.
+# The name of a kind may contain what a sender wrote, so their number is bounded: those beyond share one.
 _MAX_KINDS = 64
 _OTHERS = "others"
 
@@ -30,7 +30,7 @@ class RateLimitedLog:
         self._kinds: dict[str, _Kind] = {}
 
     def allow(self, kind: str = "") -> str | None:
-        """None to keep quiet; otherwise what to add to the line ("" or how many of its kind were left out)."""
+        """None if the line may not be logged; else what to add to it: "", or how many of its kind were left out."""
         now = self._monotonic()
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:

@@ -1,7 +1,7 @@
-"""A few threads that help: a task is done by whoever comes first, one of them or the thread that needs its result.
+"""A few helper threads. A task is done by the first that is free: a helper, or the thread that needs its result.
 
-Not concurrent.futures: Python waits for its threads without end when it exits. And a future that its owner takes back
-with `cancel` keeps what it holds, an instance's pixels, until a thread is free to drop it.
+Not concurrent.futures: Python waits for its threads without end when it exits. And a cancelled future keeps what
+it holds, the pixels of an instance, until a thread is free to drop it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # Codecs scale to a few cores, and the thread that asks works too.
-_MOST_HELPERS = 7
+_MAX_HELPERS = 7
 
 
 class Task(Generic[T]):
@@ -33,24 +33,28 @@ class Task(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether the work is over, and what it held let go."""
+        """Whether the work has ended, and what it held is released."""
         return self._done.is_set()
 
     def run_unless_claimed(self) -> None:
         """Does the work here, unless another thread does it or has done it."""
         if not self._claim.acquire(blocking=False):
             return
-        work, self._work = self._work, None  # what it holds, an instance's pixels, is let go with it
+        work, self._work = self._work, None  # releases what it holds, the pixels of an instance
         assert work is not None
         try:
             self._result = work()
-        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
-            self._error = error.with_traceback(None)  # whose frames would hold this task, and the work
+        except Exception as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error.with_traceback(None)  # its frames would hold this task and the work
         finally:
             self._done.set()
 
     def result(self) -> T:
-        """The work's result; does it here if nobody has begun. Raises what the work raised. To be asked for once."""
+        """The result. Does the work here unless it has begun elsewhere, and waits for it. Can be called once.
+
+        Raises:
+            Exception: whatever the work raised.
+        """
         self.run_unless_claimed()
         self._done.wait()
         error, self._error = self._error, None
@@ -65,7 +69,7 @@ class Task(Generic[T]):
 class WorkerPool:
     """Helper threads, made when they are first needed, one fewer than there are cores.
 
-    Nothing depends on them: without any, or after `stop`, each task is done by the thread that asks for its result.
+    Without helpers, or after `stop`, each task is done by the thread that asks for its result.
     """
 
     def __init__(self, name: str, helpers: int | None = None) -> None:
@@ -77,14 +81,14 @@ class WorkerPool:
         """
         self._name = name
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.helpers = min(max(1, cores - 1), _MOST_HELPERS) if helpers is None else helpers
+        self.helpers = min(max(1, cores - 1), _MAX_HELPERS) if helpers is None else helpers
         self._tasks: queue.SimpleQueue[Task[object] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
-    def help_with(self, task: Task[T]) -> Task[T]:
-        """Lets a helper do the task if one is free before its result is asked for."""
+    def offer(self, task: Task[T]) -> Task[T]:
+        """Offers the task to the helpers: one does it if it is free before the result is asked for."""
         with self._lock:
             if self._stopped or not self.helpers:
                 return task
@@ -99,7 +103,7 @@ class WorkerPool:
         return task
 
     def stop(self, deadline_s: float) -> None:
-        """Ends the helpers after what they do now. Tasks that nobody has begun are left to those who ask."""
+        """Ends the helpers after their present tasks. Whoever needs the result of another task then does it."""
         with self._lock:
             self._stopped = True
             threads, self._threads = self._threads, []

@@ -1,8 +1,17 @@
-"""Transcoding of DICOM files on their way into an archive: lossless, unless a rule names what may be lost.
+"""Compresses DICOM files as they are received: lossless, unless a rule says how much may be lost.
 
-The package takes the bytes of a DICOM Part 10 file and gives back either the bytes of the same file with its pixel data
-encapsulated (every other element byte for byte as it was, but where something was lost, which the file then says), or
-the reason why the original is to be kept. It knows nothing of the server it runs in.
+The package takes the bytes of a DICOM Part 10 file. It returns the bytes of the same file with compressed pixel data,
+or the reason why the original is to be kept. Every other element stays byte for byte as it was; only where something
+was lost, the file says so. The package knows nothing of the server that it runs in.
+
+Its folders form layers, and each imports only those below it (import-linter holds it):
+
+    explain, transcoder                              the entrance
+    reading, encoding, instance                      one instance: read, decided, encoded
+    lossy/                                           compression within a bound
+    codecs/ decoding/ output/ policy/ proof/         these do not know one another
+    input/                                           reads the received file
+    counters, outcome, settings, syntaxes            what all of them share
 """
 
 from .counters import CounterRow

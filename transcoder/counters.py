@@ -1,4 +1,4 @@
-"""Counts by rule and reason, for status pages and metrics."""
+"""Counts outcomes by rule and reason, for status pages and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CounterRow:
 
 
 class Counters:
-    """Totals by rule and reason. Thread safe; bounded, since rules come from the configuration and reasons are fixed."""
+    """Totals by rule and reason. Thread safe. Bounded: rules come from the configuration, and reasons are fixed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,12 +1,12 @@
-"""Which rule decides about a file and why, condition by condition, and what would become of it."""
+"""Explains which rule decides about a file and why, condition by condition, and what the outcome would be."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .input.data_set import open_data_set
 from .input.file_meta import read_file_meta
-from .input.normalise import open_data_set
 from .outcome import KeptError
 from .policy.policy import Condition, Decision, Facts, facts_of
 from .settings import KEEP
@@ -25,7 +25,7 @@ class ExplainedCondition:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
-    """A rule with all its conditions; ``decides`` for the first that matches."""
+    """A rule with all its conditions; ``decides`` is true of the first that matches."""
 
     rule: str
     action: str
@@ -36,7 +36,7 @@ class ExplainedRule:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a file is, what the rules make of it, and how it would end.
+    """What a file is, which rules match it, and what its outcome would be.
 
     Attributes:
         facts: what rules can ask; empty where the header cannot be read.
@@ -56,7 +56,11 @@ class Explanation:
 
 
 def explain(transcoder: Transcoder, dicom: bytes, origin: str) -> Explanation:
-    """All the work is done, codec and verification included, and its result thrown away. Nothing is raised, counted or logged."""
+    """Explain the decision about one file.
+
+    All the work is done, encoding and verification included, and its result dropped. Nothing is raised, counted or
+    logged.
+    """
     outcome = transcoder.tried(dicom, origin)
     facts = _facts(transcoder, dicom, origin)
     rules = [] if facts is None else _rules(transcoder, facts)

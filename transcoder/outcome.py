@@ -1,4 +1,4 @@
-"""What became of one instance, and every reason there is to keep an original."""
+"""The outcome of one instance, and every reason to keep an original."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from dicom.errors import TooDeepError, TooManyElementsError, UnreadableError
 
 MAX_DETAIL_CHARS = 200
-"""What a line to a person holds of a library's error, after the name of its type."""
+"""How much of a library's error message is shown, after the name of its type."""
 
 
 class Reason(StrEnum):
@@ -22,7 +22,7 @@ class Reason(StrEnum):
     DRY_RUN = "kept: dry run"
     TOO_SMALL = "kept: below the minimum size"
     TOO_LARGE = "kept: above the maximum size"
-    # Not ours to touch, and nothing wrong with it.
+    # Nothing is wrong with the file, but it is of no kind that is transcoded.
     COMPRESSED = "kept: already compressed"
     BIG_ENDIAN = "kept: big endian with values of unknown byte order"
     UNKNOWN_SYNTAX = "kept: unknown transfer syntax"
@@ -30,7 +30,7 @@ class Reason(StrEnum):
     NO_PIXEL_DATA = "kept: no pixel data"
     FLOAT_PIXELS = "kept: float pixel data"
     DIGITALLY_SIGNED = "kept: digitally signed"
-    # The file is not what the standard describes, or not provably so.
+    # The file is not what the standard describes, or that cannot be proven.
     NOT_DICOM = "kept: not a DICOM file"
     MALFORMED_META = "kept: malformed file meta information"
     MALFORMED = "kept: malformed data set"
@@ -54,7 +54,7 @@ class Reason(StrEnum):
     DECODER_TIMED_OUT = "kept: decoder timed out"
     DECODER_DIED = "kept: decoder died"
     DECODER_RESTING = "kept: decoder not running"
-    # Losing anything would be wrong here, or could not be told.
+    # Nothing may be lost here, or the file could not say what was lost.
     NOT_AN_IMAGE = "kept: values that are no image"
     FUNCTIONAL_GROUPS = "kept: functional groups tell of each frame"
     ALREADY_LOSSY = "kept: compressed with loss before"
@@ -66,7 +66,7 @@ class Reason(StrEnum):
     VERIFICATION_FAILED = "kept: verification failed"
     ENCODER_REFUSED = "kept: encoder refused"
     REFUSED = "refused: verification failed"
-    # Handed back, and then refused by somebody else, or not written.
+    # Transcoded, and then refused by another part of the server, or not written.
     NEVER_STORED = "received and never stored"
     ERROR = "kept: error"
 
@@ -86,11 +86,11 @@ WORTH_A_WARNING = frozenset(
         Reason.ERROR,
     }
 )
-"""Reasons that should not happen with good files and good codecs, so an operator should hear of them."""
+"""Reasons that should not happen with good files and good codecs: they are logged as warnings."""
 
 
 class KeptError(Exception):
-    """The original is to be kept, and this is why. Never leaves the package."""
+    """The original is to be kept, with the reason. Never leaves the package."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
@@ -98,8 +98,8 @@ class KeptError(Exception):
         self.detail = detail
 
 
-def kept(error: UnreadableError) -> KeptError:
-    """The same for a data set that `dicom` cannot read."""
+def kept_error_of(error: UnreadableError) -> KeptError:
+    """The reason to keep a data set that `dicom` cannot read."""
     if isinstance(error, TooDeepError):
         return KeptError(Reason.TOO_DEEP, str(error))
     if isinstance(error, TooManyElementsError):
@@ -109,16 +109,16 @@ def kept(error: UnreadableError) -> KeptError:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one instance.
+    """The outcome of one instance.
 
     Attributes:
         transcoded: whether ``dicom`` is to be stored instead of the original.
         dicom: the new file when transcoded, else None.
-        reason: why.
+        reason: why it was transcoded or kept.
         detail: one line for a person; empty where the reason says it all.
         rule: name of the rule that decided, ``Default`` for the default, empty when none was asked.
         source_syntax: transfer syntax UID received, empty when unreadable.
-        target_syntax: transfer syntax UID the rule asked for, empty when it said Keep or none was asked.
+        target_syntax: transfer syntax UID the rule asked for; empty when it is Keep or no rule was asked.
         bytes_in: size of the file received.
         bytes_out: size of the file to be stored; in a dry run, the size it would have had.
         scan_ns: reading the header, and making it explicit little endian where it was not.

@@ -10,7 +10,7 @@ from msgspec import Meta
 SECTION = "IngestTranscoder"
 KEEP = "Keep"
 
-# What Orthanc tells of where an instance came from.
+# The origins of instances that Orthanc tells apart.
 ORIGINS = ("cstore", "http", "job", "lua", "plugin", "webdav", "unknown")
 
 _Texts = str | tuple[str, ...]
@@ -19,44 +19,50 @@ _Natural = Annotated[int, Meta(ge=0)]
 
 
 class Lossy(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """How much a rule may lose. Exactly the bound that its target knows is to be given, so that no default loses anything."""
+    """How much a rule may lose. Exactly the bound of its target has to be given, so that no default loses anything."""
 
     maximum_error: Annotated[
         Annotated[int, Meta(ge=1, le=255)] | None,
         Meta(
-            description="JPEGLSNearLossless only, and required there: no stored value of any pixel differs by more; 1 to 255"
+            description="JPEGLSNearLossless only, and required there: no stored value of any pixel differs by more; "
+            "1 to 255"
         ),
     ] = None
     maximum_rms_error: Annotated[
         Annotated[float, Meta(ge=1, le=1000)] | None,
         Meta(
-            description="JPEG2000 only, and required there: root of the mean squared difference of stored values, in each frame; 1 to 1000"
+            description="JPEG2000 only, and required there: root of the mean squared difference of stored values, in "
+            "each frame; 1 to 1000"
         ),
     ] = None
     again: Annotated[
         bool,
         Meta(
-            description="Whether images that were compressed with loss before (0028,2110) are compressed once more; else they are kept"
+            description="Whether images that were compressed with loss before (0028,2110) are compressed once more; "
+            "else they are kept"
         ),
     ] = False
 
 
 class Rule(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Conditions, all of which must hold (one that is absent holds for every instance), and what then is to be done.
+    """Conditions, and what is done with an instance for which all of them hold.
 
-    A condition on an attribute that the instance does not have, or that cannot be read, does not hold.
+    A condition that is absent holds for every instance. A condition on an attribute that the instance does not have,
+    or that cannot be read, does not hold.
     """
 
     action: Annotated[
         str,
         Meta(
-            description="Keep, or the lossless target: a transfer syntax UID or its keyword, such as JPEGLosslessSV1; a lossy one only with Lossy"
+            description="Keep, or the lossless target: a transfer syntax UID or its keyword, such as JPEGLosslessSV1; "
+            "a lossy one only with Lossy"
         ),
     ]
     lossy: Annotated[
         Lossy | None,
         Meta(
-            description="Required beside JPEGLSNearLossless and JPEG2000, and refused beside others: how much may be lost, see below"
+            description="Required beside JPEGLSNearLossless and JPEG2000, and refused beside others: how much may be "
+            "lost, see below"
         ),
     ] = None
     name: Annotated[
@@ -109,22 +115,24 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     maximum_size_bytes: Annotated[
         int,
         Meta(
-            description="Files larger than this are kept: transcoding holds up to about three times a file's size in memory",
+            description="Files larger than this are kept: transcoding holds up to about three times a file's size in "
+            "memory",
             ge=1,
         ),
     ] = 1 << 30
     maximum_inflated_bytes: Annotated[
         int,
         Meta(
-            description="Deflated data sets that inflate, and compressed pixels that decode, to more than this are kept (decompression bombs)",
+            description="Deflated data sets that inflate, and compressed pixels that decode, to more than this are "
+            "kept (decompression bombs)",
             ge=1,
         ),
     ] = 256 << 20
     recompress: Annotated[
         bool,
         Meta(
-            description="Whether instances that come losslessly compressed (RLE, .57, .70, .80, .90, .201, .202) are decoded, in a process of their "
-            "own, and transcoded too; otherwise they are kept"
+            description="Whether instances that come losslessly compressed (RLE, .57, .70, .80, .90, .201, .202) are "
+            "decoded, in a process of their own, and transcoded too; otherwise they are kept"
         ),
     ] = False
     decoder_memory_megabytes: Annotated[
@@ -133,8 +141,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     decoder_seconds: Annotated[
         float,
         Meta(
-            description="Recompress: longest time for decoding one instance; beyond, the decoder process is killed and the instance kept. No other "
-            "instance is received meanwhile",
+            description="Recompress: longest time for decoding one instance; beyond, the decoder process is killed and "
+            "the instance kept. No other instance is received meanwhile",
             ge=1,
             le=60,
         ),

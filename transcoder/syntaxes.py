@@ -9,10 +9,10 @@ from pydicom._uid_dict import UID_dictionary
 from dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 
 READABLE = frozenset({IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN})
-"""Syntaxes with native pixel data: what the encoder can start from."""
+"""Syntaxes with native pixel data, which can be encoded without a decoder."""
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-"""SOP class of a DICOMDIR: it holds byte offsets into itself, so not one byte of it may move (PS3.3 F.3.2.2)."""
+"""SOP class of a DICOMDIR: it holds byte offsets into itself, so no byte of it may move (PS3.3 F.3.2.2)."""
 
 
 class Target(StrEnum):
@@ -24,7 +24,7 @@ class Target(StrEnum):
     HTJ2K_LOSSLESS = "1.2.840.10008.1.2.4.201"
     HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"
     RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-    # Only where a rule says so, see `loss`.
+    # Only where a rule has a bound for it, see `policy.loss`.
     JPEG_LS_NEAR_LOSSLESS = "1.2.840.10008.1.2.4.81"
     JPEG_2000 = "1.2.840.10008.1.2.4.91"
 
@@ -48,13 +48,13 @@ LOSSY = frozenset(
     }
     | {f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)}
 )
-"""Syntaxes that lose information, or may: refused by name, so that the operator learns why (PS3.5 A.4)."""
+"""Syntaxes that lose information, or may (PS3.5 A.4). They are refused with a message of their own."""
 
 TARGETS_BY_KEYWORD = {target.keyword: target for target in Target if target not in LOSSY}
-"""The lossless ones, which need no more than their name."""
+"""The lossless targets."""
 
 LOSSY_TARGETS_BY_KEYWORD = {target.keyword: target for target in Target if target in LOSSY}
-"""Those that a rule has to ask for with a bound."""
+"""The lossy targets, which need a bound."""
 
 
 def _by_keyword(kind: str) -> dict[str, str]:

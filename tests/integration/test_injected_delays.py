@@ -58,7 +58,7 @@ PLACES: dict[str, tuple[str, str, str, str, str, int]] = {
         1,
     ),
     "the disk syncs slowly": ("os", "", "fdatasync", "write", "sync", 1),
-    "the transcoder scans slowly": ("transcoder.transcoder", "", "read_file_meta", "transcode", "scan", 1),
+    "the transcoder scans slowly": ("transcoder.reading", "", "read_file_meta", "transcode", "scan", 1),
     "the transcoder encodes slowly": ("transcoder.codecs.frames", "", "check_stray_bits", "transcode", "encode", 1),
     "the transcoder verifies slowly": ("transcoder.codecs.frames", "", "_compare", "write", "verify", 1),
 }

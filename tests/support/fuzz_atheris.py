@@ -1,7 +1,6 @@
-"""The same promises, inputs chosen by coverage: `make fuzz FUZZER=atheris` (libFuzzer in guard and transcoder, by
-atheris).
+"""The same checks with inputs chosen by coverage: `make fuzz FUZZER=atheris` (libFuzzer, by atheris).
 
-The corpus grows in var/fuzz/corpus, from which a later run goes on; a file that breaks a promise is kept as
+The corpus grows in var/fuzz/corpus, from which a later run goes on; a file that fails a check is kept as
 var/fuzz/crash-*.
 """
 
@@ -29,9 +28,7 @@ LARGEST_START_BYTES = 40_000
 
 
 def main() -> int:
-    """Runs until the time is over, or to the first file that breaks a promise (then libFuzzer ends the process with
-    status 77).
-    """
+    """Runs until the time is over, or to the first file that fails a check: then libFuzzer exits with status 77."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)

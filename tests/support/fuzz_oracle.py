@@ -1,5 +1,4 @@
-"""What is held of every file that goes through guard and transcoder, whoever made it: tests/support/fuzz.py and
-tests/support/fuzz_atheris.py feed it.
+"""Checks what must hold of every file that goes through guard and transcoder, for both fuzzers.
 
 Nothing is raised, no reason is an error, processor time and memory stay within bounds that the file's size gives; a
 file that DCMTK's parser would follow deeper than allowed is refused; a transcoded file is smaller, has every other
@@ -25,7 +24,7 @@ from pydicom.pixels import pixel_array
 from guard import Guard
 from guard import Settings as GuardSettings
 from guard.received import Received
-from guard.walk import items
+from guard.walk import count_items
 from tests.support.independent import MAY_CHANGE, decoded_by_dcmtk, read
 from tests.support.readers import PYDICOM
 from tests.support.samples import SYNTAX
@@ -126,7 +125,7 @@ class Oracle:
 
     def _check_depth(self, name: str, dicom: bytes) -> None:
         """What the guard lets pass, DCMTK's parser does not follow deeper than allowed."""
-        if items(dicom) <= DEEPEST and not Received(dicom).deflated:
+        if count_items(dicom) <= DEEPEST and not Received(dicom).deflated:
             return  # there is nothing in it to be deep with
         self.checked["depth by dcmdump"] += 1
         depth = depth_by_dcmtk(dicom)
@@ -163,9 +162,7 @@ class Oracle:
 
 
 def assert_same_raw_elements(name: str, sent: Dataset, stored: Dataset) -> None:
-    """Every element but pixel data, by its bytes where these say the same; else (big endian, sequences) by what pydicom
-    reads in it.
-    """
+    """Every element but pixel data: its bytes, or (big endian, sequences) the value that pydicom reads."""
     differing = {tag for tag in sent.keys() ^ stored.keys() if tag.elem != 0 and tag not in (0x7FE00001, 0x7FE00002)}
     assert not differing, f"{name}: elements gone or new: {differing}"
     for tag in sent.keys():  # noqa: SIM118 - iterating a Dataset converts every value
@@ -181,9 +178,7 @@ def _raw(element: object) -> object:
 
 
 def depth_by_dcmtk(dicom: bytes) -> int:
-    """How many sequences within one another dcmdump prints: each is indented by two steps, and what is in an item by
-    one more.
-    """
+    """How many nested sequences dcmdump prints: each is indented by two steps, the content of an item by one more."""
     done = _dcmdump(dicom, "-q", "+L")
     # It aborts of exceptions that Orthanc, on the same parser, catches; from a stack that overflows there is no way
     # back.
@@ -205,9 +200,7 @@ def _dcmdump(dicom: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def give_memory_back() -> None:
-    """From now on whatever is larger than a page or two goes back to the kernel when it is freed, so that each file's
-    own peak shows.
-    """
+    """Makes malloc return larger blocks to the kernel when they are freed, so that each file's own peak shows."""
     threshold = -3  # M_MMAP_THRESHOLD, mallopt(3)
     ctypes.CDLL(None).mallopt(threshold, 16 << 10)
 

@@ -1,6 +1,4 @@
-"""What a DICOM file says by others than the bundle's encoder: DCMTK's programs, GDCM's, David Clunie's dciodvfy,
-pydicom with pylibjpeg.
-"""
+"""Reads DICOM files with independent programs: DCMTK's, GDCM's, David Clunie's dciodvfy, pydicom with pylibjpeg."""
 
 from __future__ import annotations
 

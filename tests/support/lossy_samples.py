@@ -1,4 +1,4 @@
-"""Two rules that lose something, and images that shrink and stay away from the ends of their range."""
+"""Two lossy rules, and images that become smaller and have no values at the ends of their range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of sequences within sequences, in every way the standard lets them be written: what kills a bare Orthanc."""
+"""Makes files of nested sequences, in every way the standard allows: they crash an Orthanc without the guard."""
 
 from __future__ import annotations
 

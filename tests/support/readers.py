@@ -1,4 +1,4 @@
-"""Decoders that are not the encoders: DCMTK's, GDCM's, and pydicom's with plugins the package does not encode with."""
+"""Independent decoders: DCMTK's, GDCM's, and pydicom's with plugins that the package does not encode with."""
 
 from __future__ import annotations
 

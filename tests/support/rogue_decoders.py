@@ -1,4 +1,4 @@
-"""What a decoder might do to its process: the stream says what. Loaded by the worker in place of the real ones."""
+"""Decoders that crash, hang or lie, as their stream says. Loaded by the worker in place of the real ones."""
 
 from __future__ import annotations
 

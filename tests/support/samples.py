@@ -1,4 +1,4 @@
-"""Files to feed the transcoder with: the wheel's, images made to measure, and raw elements put together by hand."""
+"""DICOM files for tests of the transcoder: the wheel's, generated images, and raw elements put together by hand."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Lossless encoders, and the frames of one instance through them."""
+"""Lossless codecs, one module a family, and encoding the frames of one instance with them."""

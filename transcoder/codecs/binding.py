@@ -1,4 +1,4 @@
-"""Loading a codec into a process that brought a library of the same name."""
+"""Loads a codec whose C library the process already has in another version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames through a codec and back."""
+"""Encodes the frames of one instance, several at a time, and compares what they decode to with the received pixels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from support.worker_pool import Task, WorkerPool
 from ..input.header import Header
 from ..input.pixels import Layout, Samples, check_stray_bits, frame
 from ..outcome import MAX_DETAIL_CHARS, KeptError, Reason
-from .lossless import Codec
+from .codec import Codec
 
-# Frames of one proof are dealt out in this many pieces at most.
-_MOST_PIECES = 16
+# The frames of one proof are divided into at most this many tasks.
+_MAX_TASKS = 16
 
 
 @dataclass(slots=True)
 class Encoded:
-    """The code streams of all frames, and what decoding and comparing them took, the time of several threads added up."""
+    """The code streams of all frames, and the nanoseconds that decoding and comparing took on all threads together."""
 
     fragments: list[bytes]
     verify_ns: int = 0
@@ -51,7 +51,7 @@ class Frames:
     codec: Codec
 
     def encode(self, number: int, *, verify: bool) -> tuple[bytes, int]:
-        """One frame's code stream, and what verifying took in nanoseconds.
+        """One frame's code stream, and the nanoseconds that verifying it took.
 
         Raises:
             KeptError: pixels that cannot be encoded exactly, a refusal of the encoder, or a mismatch.
@@ -69,7 +69,7 @@ class Frames:
         return stream, time.perf_counter_ns() - before
 
     def prove(self, fragments: Sequence[bytes], numbers: range) -> int:
-        """Decode some of the frames and compare them with the received pixels; what that took in nanoseconds.
+        """Decode some of the frames and compare them with the received pixels; the nanoseconds that took.
 
         Raises:
             KeptError: a mismatch, with the frame.
@@ -94,10 +94,10 @@ def encode_frames(frames: FrameEncoder, pool: WorkerPool, *, verify: bool, byte_
     ahead: deque[Task[tuple[bytes, int]]] = deque()
     begun = 0
     for number in range(count):
-        # As many as there are threads and no more: what is ahead of a failure is done in vain, and held in memory.
+        # As many as there are threads, no more: what is encoded ahead of a failure is wasted, and held in memory.
         while begun < count and len(ahead) <= pool.helpers:
             task = Task(partial(frames.encode, begun, verify=verify))
-            ahead.append(pool.help_with(task) if ahead else task)  # the first is this thread's own
+            ahead.append(pool.offer(task) if ahead else task)  # the first is this thread's own
             begun += 1
         stream, verify_ns = ahead.popleft().result()
         encoded.verify_ns += verify_ns
@@ -111,13 +111,13 @@ def encode_frames(frames: FrameEncoder, pool: WorkerPool, *, verify: bool, byte_
 def proof_tasks(frames: Frames, fragments: Sequence[bytes]) -> list[Task[int]]:
     """The proof that all fragments decode to the received pixels, in pieces for several threads."""
     count = len(fragments)
-    step = -(-count // _MOST_PIECES)
+    step = -(-count // _MAX_TASKS)
     pieces = [range(first, min(first + step, count)) for first in range(0, count, step)]
     return [Task(partial(frames.prove, fragments, piece)) for piece in pieces]
 
 
 def _compare(samples: Samples, stream: bytes, layout: Layout, codec: Codec, number: int) -> None:
-    """Hold the decoded stream against the received samples, bit by bit."""
+    """Compare the decoded stream with the received samples, bit by bit."""
     try:
         decoded = np.asarray(codec.decode(stream, layout))
     except Exception as error:  # noqa: BLE001 - as above

@@ -1,4 +1,4 @@
-"""JPEG lossless, process 14 selection value 1 (ITU-T T.81 annex H), written with numpy.
+"""A JPEG lossless encoder, process 14 selection value 1 (ITU-T T.81 annex H), written with numpy.
 
 libjpeg-turbo codes each sample by several calls and goes over the image twice: 8.7 ms for 512 x 512 samples of 12 bits
 where this takes 3 (the stream is as long to a thousandth). Every step here is an operation on whole arrays:
@@ -26,9 +26,9 @@ _BAND_SAMPLES = 32768
 # Every n-th difference is counted for the Huffman table: an odd number, so that the columns counted change from row to
 # row.
 _COUNT_EVERY = 7
-# A symbol is taken to be at least this rare, seen or not: its code is then at most 15 bits long with the one that is
-# reserved, since a Huffman code of n bits needs a total weight of the (n+2)th Fibonacci number (2584 for 16).
-_RAREST = 1024
+# No symbol counts as rarer than one in this many, seen or not. Its code is then at most 15 bits long, beside the one
+# that is reserved, since a Huffman code of n bits needs a total weight of the (n+2)th Fibonacci number (2584 for 16).
+_RAREST_ONE_IN = 1024
 
 _WORD_BITS = np.uint64(64)
 _IN_WORD = np.uint64(63)
@@ -62,9 +62,9 @@ _FOLLOWING = _following_bits()
 def encode(samples: Any, precision: int, *, rgb: bool = False) -> bytes:
     """One frame as a JPEG stream.
 
-    Some readers believe the stream's word on colour before Photometric Interpretation. So RGB is said to be RGB, and of
-    YBR_FULL nothing is said, as GDCM does: where a marker says YCbCr (JFIF, or Adobe's), libjpeg-turbo refuses to
-    decode.
+    Some readers take the colour space from the stream and not from Photometric Interpretation. So streams of RGB say
+    RGB. Streams of YBR_FULL say nothing, as GDCM's do: where a marker says YCbCr (JFIF, or Adobe's), libjpeg-turbo
+    refuses to decode.
 
     Args:
         samples: rows x columns or rows x columns x 3, of uint8 or uint16.
@@ -103,7 +103,7 @@ def _huffman(differences: Any, precision: int) -> tuple[Any, Any, list[int]]:
         Length and code of every category, and the categories in the order of their codes.
     """
     counted = _CATEGORY.take(differences[::_COUNT_EVERY])
-    weights = np.maximum(np.bincount(counted, minlength=precision + 1), max(1, len(counted) // _RAREST))
+    weights = np.maximum(np.bincount(counted, minlength=precision + 1), max(1, len(counted) // _RAREST_ONE_IN))
     by_category = code_lengths([int(weight) for weight in weights])
     symbols = sorted(range(len(by_category)), key=lambda symbol: (by_category[symbol], symbol))
     codes = [0] * 17
@@ -147,7 +147,7 @@ def _tables(shape: tuple[int, ...], names: bytes, precision: int, lengths: Any, 
 
 
 def _code_table(lengths: Any, codes: Any) -> Any:
-    """For every difference all its bits, shifted by `_LENGTH_BITS`, and below them how many they are: one look-up gives both."""
+    """For every difference all its bits, and below them (in `_LENGTH_BITS`) how many: one look-up gives both."""
     entries = []
     for category in _RUN_CATEGORIES:
         following = category % 16
@@ -170,7 +170,10 @@ def _entropy_coded(differences: Any, lengths: Any, codes: Any) -> Iterator[bytes
 
 
 def _joined(bits: Any, lengths: Any) -> tuple[Any, Any]:
-    """Neighbours in one word, and their neighbours, as long as all fit; one difference takes at most 31 bits, so that two always do."""
+    """Neighbours joined in pairs, again and again, as long as every pair fits into a word.
+
+    One difference takes at most 31 bits, so that two always fit.
+    """
     while len(bits) > 1:
         if len(bits) % 2:
             bits, lengths = np.append(bits, np.uint64(0)), np.append(lengths, np.uint64(0))
@@ -182,7 +185,7 @@ def _joined(bits: Any, lengths: Any) -> tuple[Any, Any]:
 
 
 def _packed(bits: Any, lengths: Any, carry: Any, offset: int) -> tuple[Any, int]:
-    """Pieces of up to 64 bits one after the other.
+    """Pieces of up to 64 bits packed into words, one after the other.
 
     Args:
         bits: right-aligned in uint64.

@@ -1,6 +1,6 @@
-"""The decoders, and where there are two that share no code, both: what they do not agree on is not decoded.
+"""The decoders of each compression. Where there are two that share no code, both decode and must agree.
 
-| stream | decoder | held against |
+| stream | decoder | compared with |
 |---|---|---|
 | RLE | pylibjpeg-rle | imagecodecs' PackBits |
 | JPEG lossless | libjpeg-turbo | jpegsof3 |
@@ -27,7 +27,7 @@ class DisagreeError(Exception):
 
 
 class Decoders:
-    """Everything loaded at once: afterwards the process can open no file any more."""
+    """All decoders, loaded at once: afterwards the process can open no file any more."""
 
     def __init__(self) -> None:
         import imagecodecs

@@ -1,4 +1,7 @@
-"""What the worker may use of the machine, set by itself before it loads a decoder. Linux; what another system lacks is left out."""
+"""Limits of memory, files, processes and time, which the worker sets for itself before it loads a decoder.
+
+For Linux; what another system lacks is left out.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _OOM_SCORE = "500"
 
 
 def confine(memory_bytes: int) -> None:
-    """Bounds memory, writes no core and no file, and takes no privilege; signals that end Orthanc are left to Orthanc.
+    """Limits memory, forbids cores, files and new privileges, and ignores the signals that end Orthanc.
 
     Raises:
         OSError, ValueError: the limits cannot be set.
@@ -47,10 +50,10 @@ def seal(highest_descriptor: int) -> None:
     _limit(resource.RLIMIT_NPROC, 0)
 
 
-def allow(budget_s: float) -> None:
-    """One decoding may take so long: of CPU to the next second, and of time; beyond, the kernel ends this process.
+def limit_time(budget_s: float) -> None:
+    """Limits one decoding: CPU time, to the next second, and elapsed time. Beyond them the kernel ends this process.
 
-    The parent counts too, and sooner. This is for when it is gone.
+    The parent has a limit too, which ends sooner. This one is for when the parent is gone.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = math.ceil(usage.ru_utime + usage.ru_stime + budget_s) + 1
@@ -58,8 +61,8 @@ def allow(budget_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, budget_s + 1)
 
 
-def rest() -> None:
-    """Nothing is being decoded: no timer runs."""
+def end_time_limit() -> None:
+    """Stops the timer: nothing is being decoded."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 

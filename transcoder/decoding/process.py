@@ -1,4 +1,4 @@
-"""One worker process, from here: started, asked, ended. What it answers is not trusted any further than a stranger's file."""
+"""Starts one worker process, sends it requests, and ends it. Its answers are checked like a stranger's file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .protocol import LONGEST_TEXT, REPLY, FrameRequest, Status
+from .protocol import MAX_TEXT_BYTES, REPLY, FrameRequest, Status
 from .worker import BOOTSTRAP
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INHERITED = ("LD_LIBRARY_PATH", "PATH")
 _ENVIRONMENT = {"LC_ALL": "C", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 _REAP_DEADLINE_S = 5.0
-_PATIENCE_S = 0.5
+_EXIT_DEADLINE_S = 0.5
 
 
 class DiedError(Exception):
-    """The process ended, or says what it should not; one line. It is gone."""
+    """The process ended, or sent what the protocol does not allow; one line. It is gone."""
 
 
 class TimedOutError(Exception):
@@ -46,7 +46,7 @@ class Launch:
 
 
 class DecoderProcess:
-    """A running worker. Not thread safe."""
+    """A running worker process. Not thread safe."""
 
     def __init__(self, launch: Launch, deadline: float) -> None:
         """Start it and wait until it has loaded its decoders.
@@ -57,7 +57,7 @@ class DecoderProcess:
 
         Raises:
             OSError: there is no such program, or no more processes.
-            DiedError, TimedOutError: it did not get ready.
+            DiedError, TimedOutError: it did not become ready.
         """
         self._channel, theirs = socket.socketpair()
         # Isolated and without site: the paths are those of this process, so the libraries are the very same.
@@ -89,10 +89,10 @@ class DecoderProcess:
         try:
             status, text = self._reply((), deadline, None)
         except DiedError as error:
-            # Its own last words, if Python itself did not come up.
+            # What it last printed, if Python itself did not start.
             lines = self._process.stderr.read(4096).decode(errors="replace").split("\n")
-            said = [line.strip() for line in lines if line.strip()]
-            raise DiedError(f"{error}: {said[-1][:200]}" if said else str(error)) from None
+            printed = [line.strip() for line in lines if line.strip()]
+            raise DiedError(f"{error}: {printed[-1][:200]}" if printed else str(error)) from None
         finally:
             self._process.stderr.close()
         if status != Status.READY:
@@ -106,7 +106,7 @@ class DecoderProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """Whether it runs."""
         return self._process.poll() is None
 
     def decode(self, request: FrameRequest, stream: bytes, pixels: memoryview, deadline: float) -> tuple[Status, str]:
@@ -119,7 +119,7 @@ class DecoderProcess:
             deadline: on `time.monotonic`.
 
         Returns:
-            DECODED, or another status with what the worker has to say.
+            DECODED, or another status and the text that came with it.
 
         Raises:
             DiedError, TimedOutError: the process is gone.
@@ -127,19 +127,23 @@ class DecoderProcess:
         return self._reply((request.pack(), stream), deadline, pixels)
 
     def kill(self) -> None:
-        """From any thread: whoever waits for an answer sees it die."""
+        """Kills it, from any thread. A thread that waits for its answer gets DiedError."""
         self._process.kill()
 
-    def end(self, patience_s: float = _PATIENCE_S) -> str:
-        """Kill it if it does not end by itself, and collect it; how it ended, in words."""
+    def end(self, deadline_s: float = _EXIT_DEADLINE_S) -> str:
+        """Kill it if it does not end by itself, and reap it.
+
+        Returns:
+            How it ended, in words.
+        """
         self._channel.close()
         # A process that ends by itself closes its socket first: its own status says more than our kill.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience_s)
+            self._process.wait(deadline_s)
         self._process.kill()
         try:
             status = self._process.wait(_REAP_DEADLINE_S)
-        except subprocess.TimeoutExpired:  # stuck in the kernel; Popen collects it some time
+        except subprocess.TimeoutExpired:  # stuck in the kernel; Popen reaps it later
             return "cannot be killed"
         if status >= 0:
             return f"ended with status {status}"
@@ -152,13 +156,13 @@ class DecoderProcess:
         try:
             return self._exchange(question, deadline, pixels)
         except TimeoutError:
-            self.end(patience_s=0.0)
+            self.end(deadline_s=0.0)
             raise TimedOutError("no answer in time") from None
         except OSError as error:
-            told = str(error) if isinstance(error, ConnectionError) and not error.errno else ""
-            raise DiedError(" and was ".join(filter(None, (told, self.end())))) from None
+            reason = str(error) if isinstance(error, ConnectionError) and not error.errno else ""
+            raise DiedError(" and was ".join(filter(None, (reason, self.end())))) from None
         except BaseException:
-            self.end(patience_s=0.0)  # or its answer to this question would be taken for that to the next
+            self.end(deadline_s=0.0)  # or its answer to this question would be taken for that to the next
             raise
 
     def _exchange(self, question: tuple[bytes, ...], deadline: float, pixels: memoryview | None) -> tuple[Status, str]:
@@ -174,7 +178,7 @@ class DecoderProcess:
                 raise ConnectionError("answers what was not asked")
             self._receive(pixels, deadline)
             return Status.DECODED, ""
-        if number not in Status.__members__.values() or size > LONGEST_TEXT:
+        if number not in Status.__members__.values() or size > MAX_TEXT_BYTES:
             raise ConnectionError("answers what was not asked")
         text = bytearray(size)
         self._receive(memoryview(text), deadline)

@@ -1,4 +1,4 @@
-"""What the two processes say to each other over a socket: fixed binary structures and bytes, nothing that has to be trusted to be read."""
+"""The messages between this process and the worker: fixed binary structures and bytes, safe to read from anyone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAMILIES = {
     HTJ2K_LOSSLESS: Family.HTJ2K,
     HTJ2K_LOSSLESS_RPCL: Family.HTJ2K,
 }
-"""Transfer syntaxes whose streams stand for one image, to the bit: all that are lossless by definition."""
+"""The family of each transfer syntax that is lossless by definition: a stream has exactly one decoded image."""
 
 
 class Status(IntEnum):
@@ -71,7 +71,7 @@ class FrameRequest:
     stream_bytes: int
 
     def pack(self) -> bytes:
-        """As sent."""
+        """The request as it is sent."""
         return REQUEST.pack(
             self.family,
             self.rows,
@@ -92,8 +92,8 @@ class FrameRequest:
 
 REQUEST = struct.Struct("<BHHBB??LQ")
 REPLY = struct.Struct("<BQ")
-LONGEST_TEXT = 512
-"""Of a reply that is a text, in bytes."""
+MAX_TEXT_BYTES = 512
+"""Of a reply that is a text."""
 
 
 def unpack_request(packed: bytes) -> FrameRequest:

@@ -1,4 +1,4 @@
-"""Input that comes compressed: which of it is decoded, and its pixels as if they had come native."""
+"""Input that comes compressed: which of it is decoded, and its pixels as native pixel data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .protocol import FAMILIES, Family, FrameRequest
 from .supervisor import Decoder, DecoderState
 
 DECODABLE = frozenset(FAMILIES)
-"""Syntaxes that are lossless by definition: only of those is it laid down, bit by bit, what a decoder gives back."""
+"""Syntaxes that are lossless by definition: only for those the standard fixes every bit that a decoder returns."""
 
 
 def require_compressed_pixels(header: Header) -> None:
@@ -33,10 +33,10 @@ def require_compressed_pixels(header: Header) -> None:
 
 
 class Recompressor:
-    """Turns encapsulated pixel data into native by way of the worker process."""
+    """Decodes encapsulated pixel data in the worker process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start the worker, and prove that it decodes.
+        """Start the worker, and test that it decodes.
 
         Raises:
             RuntimeError: it does not; one line.
@@ -45,12 +45,12 @@ class Recompressor:
         self._decoder = Decoder(settings.decoder_memory_megabytes << 20, settings.decoder_seconds)
         self._decoder.start()
         try:
-            self._prove()
+            self._self_test()
         except RuntimeError:
             self._decoder.stop()
             raise
 
-    def _prove(self) -> None:
+    def _self_test(self) -> None:
         for family, stream in self_test.STREAMS.items():
             try:
                 exact = self._decoder.decode(self_test.REQUESTS[family], [stream]) == self_test.PIXELS
@@ -60,7 +60,7 @@ class Recompressor:
                 raise RuntimeError(f"the decoder for {family.name} is not exact")
 
     def pixels(self, header: Header, layout: Layout, transfer_syntax: str) -> Header:
-        """A data set of native pixel data only, by pixel, with what the frames decode to.
+        """The decoded frames as a data set that has native pixel data only, by pixel.
 
         Raises:
             KeptError: with the reason.
@@ -87,7 +87,7 @@ class Recompressor:
 
     @property
     def state(self) -> DecoderState:
-        """How the worker is."""
+        """State of the worker."""
         return self._decoder.state
 
     def stop(self, deadline_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A tiny image in each compression: what a worker has to decode before it is trusted with instances."""
+"""The self-test at start: a tiny image in each compression, which has to be decoded exactly."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the head of a code stream says of itself, read before a decoder is let near it.
+"""Checks the head of a code stream before a decoder reads it.
 
-An image in a stream may be larger than its DICOM attributes say, have a sign they do not know, or be lossy. In plain
-Python, which does not crash. Errors are ValueError, IndexError and struct.error: whatever is raised, the stream is not
+The image in a stream may be larger than its DICOM attributes say, have another sign, or be lossy. The check is in plain
+Python, which does not crash. Errors are ValueError, IndexError and struct.error: after any of them the stream is not
 decoded.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .protocol import Family, FrameRequest
 
 _SIZ = struct.Struct(">HLLLLLLLLH")
-_MOST_MARKERS = 100_000
+_MAX_MARKERS = 100_000
 _END = b"\xff\xd9"
 """EOI of JPEG and JPEG-LS, EOC of JPEG 2000."""
 
@@ -31,7 +31,7 @@ class StreamHead:
 
 
 def check(stream: bytes, request: FrameRequest) -> None:
-    """Hold the head of a stream against what was asked for.
+    """Compare the head of a stream with the request.
 
     Raises:
         ValueError, IndexError, struct.error: it is another image, may be lossy, or cannot be given back exactly.
@@ -40,17 +40,16 @@ def check(stream: bytes, request: FrameRequest) -> None:
         rle_segments(stream, request.samples * (request.bits_allocated // 8))
         return
     head = _jpeg_2000(stream) if request.family in (Family.JPEG_2000, Family.HTJ2K) else _jpeg(stream, request.family)
-    told = (head.rows, head.columns, head.samples)
+    found = (head.rows, head.columns, head.samples)
     wanted = (request.rows, request.columns, request.samples)
-    if told != wanted:
+    if found != wanted:
         raise ValueError(
-            f"the stream is {told[0]} x {told[1]} x {told[2]}, the instance {' x '.join(map(str, wanted))}"
+            f"the stream is {found[0]} x {found[1]} x {found[2]}, the instance {' x '.join(map(str, wanted))}"
         )
     if head.precision > request.bits_allocated:
         raise ValueError(f"{head.precision} bits in the stream, {request.bits_allocated} allocated")
     if head.signed is None:
-        # Such streams have no sign: with fewer bits than the container, decoders give back the sign bits as they see
-        # fit.
+        # Such streams have no sign: with fewer bits than the container, each decoder sets the sign bits in its own way.
         if request.signed and head.precision != request.bits_allocated:
             raise ValueError(f"signed pixels in a stream of {head.precision} bits, which has no sign")
     elif head.signed != request.signed:
@@ -132,7 +131,10 @@ def _check_scan(segment: bytes, family: int) -> None:
 
 
 def _check_end(stream: bytes, offset: int) -> None:
-    """Of entropy-coded data FFD9 is no part (T.81 B.1.1.5, T.87 A.1): what follows the first is another image, which decoders pass over."""
+    """Refuse a second image after the first, which decoders ignore.
+
+    Entropy-coded data has no FFD9 in it (T.81 B.1.1.5, T.87 A.1).
+    """
     if stream[stream.index(_END, offset) + 2 :].strip(b"\0"):
         raise ValueError("more than one image")
 
@@ -158,7 +160,7 @@ def _check_reversible(stream: bytes, samples: int) -> bool:
     Only with the reversible wavelet is it defined to the bit what a decoder gives back.
     """
     offset, transformed, coded, tile_ends = 2, False, False, 0
-    for _ in range(_MOST_MARKERS):
+    for _ in range(_MAX_MARKERS):
         (marker,) = struct.unpack_from(">H", stream, offset)
         if marker == 0xFF93:  # SOD: on to the next tile-part, or the end
             offset = tile_ends

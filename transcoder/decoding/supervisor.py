@@ -1,18 +1,16 @@
-"""Keeps one worker running, gives it one instance at a time, and starts another when it dies, though not as often as it likes."""
+"""Keeps one decoder process running, gives it one instance at a time, and starts another when it dies."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from support.backoff import backoff_ms
-
 from ..outcome import KeptError, Reason
 from . import interpreter
+from .deaths import Deaths
 from .process import DecoderProcess, DiedError, Launch, TimedOutError
 from .protocol import FrameRequest, Status
 
@@ -20,14 +18,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_START_DEADLINE_S = 60.0
 _RESTART_DEADLINE_S = 10.0
-# Deaths count for so long. The first costs no pause; then they double, up to a minute: a bad sender must not make us
-# start process after process.
-_MEMORY_OF_DEATHS_S = 600.0
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
-_DEATHS_TO_TELL = 3
-# Share of the budget after which the pace of the frames so far is believed.
-_PACE_AFTER = 0.2
+# The pace of the frames so far counts once this share of the time budget is used.
+_PACE_COUNTS_AFTER = 0.2
 
 _REASONS = {
     Status.REFUSED: Reason.DECODER_REFUSED,
@@ -38,7 +30,13 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class DecoderState:
-    """For status pages: the worker's process number (0: none runs), how many were started, and how many died or were killed for being late."""
+    """The decoder process, for status pages.
+
+    Attributes:
+        pid: process number; 0 while none runs.
+        starts: how many were started.
+        deaths: how many died or were killed for being late.
+    """
 
     pid: int
     starts: int
@@ -66,14 +64,11 @@ class Decoder:
         """
         self._budget_s = budget_s
         self._launch = Launch("", memory_bytes, decoders)
-        self._clock = clock
         self._lock = threading.Lock()
         self._process: DecoderProcess | None = None
         self._stopped = False
         self._starts = 0
-        self._deaths = 0
-        self._recent: deque[float] = deque(maxlen=16)
-        self._not_before = 0.0
+        self._deaths = Deaths(clock)
 
     def start(self) -> None:
         """Find a Python that runs the worker, and start it.
@@ -98,7 +93,10 @@ class Decoder:
         raise RuntimeError(tried + interpreter.missing())
 
     def stop(self, deadline_s: float = 5.0) -> None:
-        """End the worker, within about so many seconds; from now on nothing is decoded. What is under way then ends as if the worker had died."""
+        """End the worker, within about so many seconds. From now on nothing is decoded.
+
+        A decoding that is under way ends as if the worker had died.
+        """
         self._stopped = True
         if not self._lock.acquire(timeout=deadline_s / 2):
             if (process := self._process) is not None:
@@ -114,9 +112,9 @@ class Decoder:
 
     @property
     def state(self) -> DecoderState:
-        """A snapshot. Waits for nothing."""
+        """A snapshot, without waiting."""
         process = self._process
-        return DecoderState(process.pid if process else 0, self._starts, self._deaths)
+        return DecoderState(process.pid if process else 0, self._starts, self._deaths.count)
 
     def decode(self, request: FrameRequest, streams: Sequence[bytes]) -> bytearray:
         """All frames of one instance, one after the other.
@@ -126,16 +124,15 @@ class Decoder:
             streams: one code stream per frame.
 
         Raises:
-            KeptError: with the reason; where the worker died of it, it costs this instance only.
+            KeptError: with the reason. A worker that dies of an instance costs that instance only.
         """
         if not self._lock.acquire(timeout=self._budget_s):
             raise KeptError(Reason.DECODER_TIMED_OUT, "busy with other instances")
         try:
             process = self._running()
-            deadline = (
-                time.monotonic() + self._budget_s
-            )  # a start is not the instance's time: a new worker must not be killed for it
-            # Reserved only now, that it is this instance's turn. The kernel fills it in page by page, as frames arrive.
+            # From here on: the time of a start is not the instance's, or a new worker would be killed for it.
+            deadline = time.monotonic() + self._budget_s
+            # Reserved only once the worker is free. The kernel fills it in page by page, as frames arrive.
             pixels = bytearray(request.frame_bytes * len(streams))
             view = memoryview(pixels)
             started = time.monotonic()
@@ -151,12 +148,12 @@ class Decoder:
             self._lock.release()
 
     def _check_pace(self, elapsed_s: float, done: int, frames: int) -> None:
-        """Give up in time on what is only long, rather than kill a worker that is well.
+        """Give up early on an instance that takes too long, rather than kill a worker that works.
 
         Raises:
-            KeptError: at the pace so far the budget would not do.
+            KeptError: at the pace so far the time budget is not enough.
         """
-        if done and elapsed_s > _PACE_AFTER * self._budget_s and elapsed_s / done * frames > self._budget_s:
+        if done and elapsed_s > _PACE_COUNTS_AFTER * self._budget_s and elapsed_s / done * frames > self._budget_s:
             raise KeptError(Reason.DECODER_TIMED_OUT, f"{frames} frames would take {elapsed_s / done * frames:.0f} s")
 
     def _decode_one(
@@ -172,14 +169,14 @@ class Decoder:
             self._died(str(error))
             raise KeptError(Reason.DECODER_DIED, str(error)) from None
         if status is Status.OUT_OF_MEMORY:
-            # What it still holds is not known: a new one, without prejudice.
+            # What it still holds is not known. The next instance gets a new one, and this does not count as a death.
             process.end()
             self._process = None
         if status is not Status.DECODED:
             raise KeptError(_REASONS.get(status, Reason.DECODER_REFUSED), text)
 
     def _running(self) -> DecoderProcess:
-        """The worker; started if there is none and it is time. The lock is held.
+        """The worker; started if there is none and no pause runs. The lock is held.
 
         Raises:
             KeptError: there is none.
@@ -187,11 +184,10 @@ class Decoder:
         if self._stopped:
             raise KeptError(Reason.DECODER_RESTING, "stopped")
         if self._process is not None and not self._process.running:
-            self._died(self._process.end())  # while nothing was asked of it
+            self._died(self._process.end())  # while it was idle
         if self._process is not None:
             return self._process
-        wait_s = self._not_before - self._clock()
-        if wait_s > 0:
+        if (wait_s := self._deaths.pause_left_s()) > 0:
             raise KeptError(Reason.DECODER_RESTING, f"started again in {wait_s:.0f} s")
         try:
             self._process = DecoderProcess(self._launch, time.monotonic() + _RESTART_DEADLINE_S)
@@ -202,20 +198,6 @@ class Decoder:
         return self._process
 
     def _died(self, how: str) -> None:
-        """The worker is gone; when the next may be started. The lock is held."""
-        now = self._clock()
+        """Note that the worker is gone. The lock is held."""
         self._process = None
-        self._deaths += 1
-        while self._recent and now - self._recent[0] > _MEMORY_OF_DEATHS_S:
-            self._recent.popleft()
-        self._recent.append(now)
-        several = len(self._recent) - 1
-        pause_s = backoff_ms(several, _FIRST_PAUSE_S, _LONGEST_PAUSE_S) / 1000 if several else 0.0
-        self._not_before = now + pause_s
-        if len(self._recent) == _DEATHS_TO_TELL:
-            _log.warning(
-                "decoder process: %s; that was the third time within ten minutes: compressed instances are kept as they come while it rests, "
-                "now for %.0f s, and longer each time up to a minute",
-                how,
-                pause_s,
-            )
+        self._deaths.add(how)

@@ -1,4 +1,4 @@
-"""The process that decodes: reads a request from its socket, answers, reads the next; ends when the socket does."""
+"""The process that decodes: answers one request after the other, until its socket is closed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 from typing import Protocol
 
 from . import limits
-from .protocol import LONGEST_TEXT, REPLY, REQUEST, FrameRequest, Status, unpack_request
+from .protocol import MAX_TEXT_BYTES, REPLY, REQUEST, FrameRequest, Status, unpack_request
 
 BOOTSTRAP = """
 import sys, types
-if list(sys.version_info[:2]) != [int(n) for n in sys.argv[1].split(".")]: sys.exit("Python %d.%d" % sys.version_info[:2])
+if "%d.%d" % sys.version_info[:2] != sys.argv[1]: sys.exit("Python %d.%d" % sys.version_info[:2])
 sys.path[:] = sys.argv[5:]
 package = sys.modules["transcoder"] = types.ModuleType("transcoder")
 package.__path__ = [sys.argv[2]]
 from transcoder.decoding.worker import main
 main(int(sys.argv[3]), sys.argv[4])
 """
-"""Run by ``python -c``: version, folder of the package, bytes of memory, module of decoders, and what is to be sys.path.
+"""Run by ``python -c``. Arguments: version, folder of the package, bytes of memory, module of decoders, sys.path.
 
-The package stands there in name only: its own imports would double the time that a start takes.
+The package `transcoder` is empty there: its own imports would double the time that a start takes.
 """
 
 
@@ -30,7 +30,7 @@ class DecodersLike(Protocol):
     """What the worker asks of its decoders."""
 
     def decode(self, stream: bytes, request: FrameRequest) -> bytes:
-        """The decoded frame; raises whatever it likes."""
+        """The decoded frame. May raise anything."""
 
 
 def main(memory_bytes: int, decoders_module: str) -> None:
@@ -44,7 +44,7 @@ def main(memory_bytes: int, decoders_module: str) -> None:
         try:
             limits.confine(memory_bytes)
             decoders: DecodersLike = importlib.import_module(decoders_module).Decoders()
-        except Exception as error:  # noqa: BLE001 - told to the parent, which refuses to start
+        except Exception as error:  # noqa: BLE001 - reported to the parent, which refuses to start
             _answer(channel, Status.REFUSED, _text(error))
             return
         limits.seal(max(2, channel.fileno()))
@@ -55,9 +55,9 @@ def main(memory_bytes: int, decoders_module: str) -> None:
             stream = _receive(channel, request.stream_bytes)
             if stream is None:
                 return
-            limits.allow(request.budget_ms / 1000)
+            limits.limit_time(request.budget_ms / 1000)
             status, content = _decoded(decoders, stream, request)
-            limits.rest()
+            limits.end_time_limit()
             del stream
             _answer(channel, status, content)
 
@@ -67,7 +67,7 @@ def _decoded(decoders: DecodersLike, stream: bytes, request: FrameRequest) -> tu
         content = decoders.decode(stream, request)
     except MemoryError as error:
         return Status.OUT_OF_MEMORY, _text(error)
-    except BaseException as error:  # noqa: BLE001 - every library has exceptions of its own, and a panic in Rust is none of Exception
+    except BaseException as error:  # noqa: BLE001 - libraries have exceptions of their own; a panic in Rust is no Exception
         disagree = type(error).__name__ == "DisagreeError"
         return Status.DISAGREE if disagree else Status.REFUSED, _text(error)
     return Status.DECODED, content
@@ -75,7 +75,7 @@ def _decoded(decoders: DecodersLike, stream: bytes, request: FrameRequest) -> tu
 
 def _text(error: BaseException) -> bytes:
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}".encode("ascii", "backslashreplace")[:LONGEST_TEXT]
+    return f"{type(error).__name__}: {lines[0]}".encode("ascii", "backslashreplace")[:MAX_TEXT_BYTES]
 
 
 def _answer(channel: socket.socket, status: Status, content: bytes) -> None:
@@ -84,7 +84,7 @@ def _answer(channel: socket.socket, status: Status, content: bytes) -> None:
 
 
 def _receive(channel: socket.socket, size: int) -> bytes | None:
-    """So many bytes, or None where the parent is gone."""
+    """Exactly ``size`` bytes, or None where the parent is gone."""
     buffer = bytearray(size)
     view = memoryview(buffer)
     while view:

@@ -1,1 +1,1 @@
-"""Reading a received file: file meta information, elements, VRs, byte order, pixel layout, fragments."""
+"""Reads a received file: file meta information, header, VRs, byte order, pixel layout, fragments."""

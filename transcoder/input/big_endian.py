@@ -1,7 +1,7 @@
-"""Explicit VR big endian (retired, PS3.5 A.3) turned into little endian, in place: headers and values keep their lengths.
+"""Converts explicit VR big endian (retired, PS3.5 A.3) to little endian; headers and values keep their lengths.
 
-Which bytes belong together is what the VR says (PS3.5 7.3), so a value whose VR says nothing, UN, cannot be turned, and
-the original is kept. Nothing is decoded: a text stays as it is, and a number is the same number.
+The VR says which bytes belong together (PS3.5 7.3). For a value of VR UN nobody can know, so the original is kept.
+Nothing is decoded: a text stays as it is, and a number is the same number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dicom.elements import (
 )
 from dicom.errors import UnreadableError
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
 
 _SHORT = struct.Struct(">HH2sH")
@@ -43,18 +43,18 @@ def to_little_endian(view: memoryview) -> bytes:
     Raises:
         KeptError: malformed, too deep, or with a value whose byte order cannot be known.
     """
-    turned = bytearray(view)
+    converted = bytearray(view)
     try:
-        _Turner(turned).data_set()
+        _Converter(converted).data_set()
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
-    return bytes(turned)
+    return bytes(converted)
 
 
-class _Turner:
-    """One pass over one buffer, with a stack in place of recursion: where each open item or sequence ends, if that is known."""
+class _Converter:
+    """One pass over one buffer, in place. A stack instead of recursion holds the items and sequences that are open."""
 
     def __init__(self, content: bytearray) -> None:
         self._content = content
@@ -63,7 +63,7 @@ class _Turner:
         self._open: list[tuple[bool, int | None]] = [(False, len(content))]
 
     def data_set(self) -> None:
-        """Turn everything.
+        """Convert everything.
 
         Raises:
             KeptError, struct.error: see `to_little_endian`.
@@ -80,20 +80,20 @@ class _Turner:
             offset = self._item(offset) if in_sequence else self._element(offset)
 
     def _item(self, offset: int) -> int:
-        tag, length = self._turn_tag_and_length(offset)
+        tag, length = self._swap_tag_and_length(offset)
         if tag == ITEM:
             self._push(offset + 8, length, is_sequence=False)
         elif tag == SEQUENCE_DELIMITATION and self._open[-1][1] is None:
             self._open.pop()
         else:
-            raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} where an item was due, byte {offset}")
+            raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} where an item was expected, byte {offset}")
         return offset + 8
 
     def _element(self, offset: int) -> int:
         group, number, vr, length = _SHORT.unpack_from(self._content, offset)
         tag = group << 16 | number
         if tag == ITEM_DELIMITATION and self._open[-1][1] is None:
-            self._turn_tag_and_length(offset)
+            self._swap_tag_and_length(offset)
             self._open.pop()
             return offset + 8
         value = offset + 8
@@ -108,7 +108,7 @@ class _Turner:
         if vr == b"SQ":
             self._push(value, length, is_sequence=True)
             return value
-        return self._turn_value(tag, vr, value, length)
+        return self._swap_value(tag, vr, value, length)
 
     def _push(self, value: int, length: int, *, is_sequence: bool) -> None:
         end = None if length == UNDEFINED else value + length
@@ -118,12 +118,12 @@ class _Turner:
         if len(self._open) > 2 * self._budget.depth:
             raise KeptError(Reason.TOO_DEEP, f"more than {self._budget.depth} sequences within one another")
 
-    def _turn_tag_and_length(self, offset: int) -> tuple[int, int]:
+    def _swap_tag_and_length(self, offset: int) -> tuple[int, int]:
         group, number, length = _TAG_AND_LENGTH.unpack_from(self._content, offset)
         struct.pack_into("<HHL", self._content, offset, group, number, length)
         return group << 16 | number, length
 
-    def _turn_value(self, tag: int, vr: bytes, value: int, length: int) -> int:
+    def _swap_value(self, tag: int, vr: bytes, value: int, length: int) -> int:
         end = value + length
         if length == UNDEFINED or (vr == b"UN" and length):
             raise KeptError(Reason.BIG_ENDIAN, f"the byte order of {tag_text(tag)}, {vr.decode()}, cannot be known")

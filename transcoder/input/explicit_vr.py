@@ -1,7 +1,7 @@
-"""Implicit VR little endian rewritten as explicit VR, value bytes untouched.
+"""Converts implicit VR little endian to explicit VR; value bytes stay as they are.
 
 Both syntaxes are little endian, so a value has the same bytes in each and only headers differ: nothing is decoded, and
-no text, date or number can come out otherwise than it went in. VRs come from the data dictionary of PS3.6 (pydicom's).
+no text, date or number can change. VRs come from the data dictionary of PS3.6 (pydicom's).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dicom.elements import (
 )
 from dicom.errors import UnreadableError
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 from .header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, PIXEL_REPRESENTATION
 from .vrs import Level, vr_of
 
@@ -41,12 +41,12 @@ def to_explicit(view: memoryview) -> bytes:
     try:
         rewriter.data_set(0, len(view), Level(None, 0))
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     return bytes(rewriter.out)
 
 
 class _Rewriter:
-    """Reads one buffer and appends to another; lengths of what is nested are put right once it is written."""
+    """Reads one buffer and appends to another; the lengths of nested elements are corrected once these are written."""
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
@@ -60,7 +60,7 @@ class _Rewriter:
             raise KeptError(Reason.TOO_DEEP, f"more than {self.budget.depth} sequences within one another")
         elements = self._elements(start, end)
         for element in elements:
-            # Looked up ahead: elements that depend on it may come before it, (0018,9810) for one.
+            # Read ahead: elements that depend on it may come before it, for instance (0018,9810).
             if element.tag == PIXEL_REPRESENTATION and element.length == 2:
                 level.signed = bool(self.view[element.value] & 1)
         group, length_at = -1, -1
@@ -74,7 +74,7 @@ class _Rewriter:
         self._set_group_length(length_at)
 
     def _set_group_length(self, length_at: int) -> None:
-        """Group lengths (retired, PS3.5 7.2) count the bytes that follow in their group, which longer headers change."""
+        """Correct a group length (retired, PS3.5 7.2): it counts the bytes of its group, and headers became longer."""
         if length_at >= 0:
             struct.pack_into("<L", self.out, length_at, len(self.out) - length_at - 4)
 
@@ -112,7 +112,7 @@ class _Rewriter:
             struct.pack_into("<L", self.out, length_at, len(self.out) - length_at - 4)
 
     def _items(self, sequence: Element, level: Level) -> None:
-        """Rewrite the items of a sequence, each keeping its kind of length."""
+        """Rewrite the items of a sequence; each keeps a defined or an undefined length."""
         offset = sequence.value
         while offset < sequence.end:
             self.budget.spend()
@@ -121,7 +121,9 @@ class _Rewriter:
                 self.out += self.view[offset : offset + 8]
                 return
             if tag != ITEM:
-                raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} where an item was due, in {tag_text(sequence.tag)}")
+                raise KeptError(
+                    Reason.MALFORMED, f"{tag_text(tag)} where an item was expected, in {tag_text(sequence.tag)}"
+                )
             offset = self._item(offset, length, sequence.end, Level(level.signed, level.depth + 1))
 
     def _item(self, offset: int, length: int, limit: int, level: Level) -> int:

@@ -1,7 +1,7 @@
-"""Encapsulated pixel data (PS3.5 A.4) taken apart into one code stream per frame.
+"""Splits encapsulated pixel data (PS3.5 A.4) into one code stream per frame.
 
-Not pydicom.encaps: it wants a copy of the pixel data, does not see that an offset table contradicts the fragments, and
-only warns where frames are missing.
+Not pydicom.encaps: it needs a copy of the pixel data, does not notice an offset table that contradicts the fragments,
+and only warns where frames are missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def frame_streams(header: Header, frames: int, *, fragment_each: bool) -> list[b
         fragment_each: whether a frame must be one fragment, as in RLE (PS3.5 A.4.2).
 
     Raises:
-        KeptError: it cannot be known which fragment belongs to which frame, or an offset table contradicts the
+        KeptError: nothing says which fragment belongs to which frame, or an offset table contradicts the
             fragments.
     """
     table, fragments = _items(header.view, header.found[PIXEL_DATA])
@@ -66,7 +66,7 @@ def _items(view: memoryview, element: Element) -> tuple[memoryview, list[_Fragme
 
 
 def _starts(header: Header, table: memoryview, frames: int) -> list[int] | None:
-    """Where frames begin, by the tables that there are; None without one."""
+    """Where frames begin, as the offset tables say; None without a table."""
     tables = []
     if len(table):
         tables.append(_numbers(table, "L"))

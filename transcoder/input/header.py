@@ -1,4 +1,4 @@
-"""One pass over the top level of a data set: where the pixel data lies and what describes it."""
+"""Scans the top level of a data set: where the pixel data is, and the attributes that describe it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dicom.elements import (
 from dicom.errors import UnreadableError
 from dicom.file_meta import text
 
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 
 SOP_CLASS = 0x00080016
 MODALITY = 0x00080060
@@ -42,7 +42,7 @@ PIXEL_DATA = 0x7FE00010
 DIGITAL_SIGNATURES = 0xFFFAFFFA
 
 ENCAPSULATION = frozenset({EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS, ENCAPSULATED_TOTAL_LENGTH})
-"""What describes encapsulated pixel data, and is of no meaning beside others (PS3.3 C.7.6.3.1.8 to 10)."""
+"""Describe encapsulated pixel data, and have no meaning beside native pixel data (PS3.3 C.7.6.3.1.8 to 10)."""
 
 _WANTED = frozenset(
     {SOP_CLASS, MODALITY, SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, NUMBER_OF_FRAMES, ROWS}
@@ -55,13 +55,13 @@ _ODD_GROUPS = frozenset({0x0000, 0x0002, 0xFFFE})
 """Commands, file meta information and delimiters have no place at the top level of a data set."""
 
 MAXIMUM_ELEMENTS = 250_000
-"""Enhanced multi-frame objects of a thousand frames stay below 100,000; beyond this the scan would hold up the ingest."""
+"""Enhanced multi-frame objects of a thousand frames stay below 100,000; beyond this the scan takes too long."""
 
 MAXIMUM_DEPTH = 64
 """Sequences within sequences. Structured reports, the deepest objects in practice, stay below 20."""
 
 
-LONGEST_TEXT = 64
+MAX_TEXT_BYTES = 64
 """UI is the longest of the text values read here (PS3.5 6.2); in implicit VR a sender may claim four gigabytes."""
 
 
@@ -74,9 +74,9 @@ class Header:
     found: dict[int, Element]
 
     def text(self, tag: int) -> str | None:
-        """The value of a text element, padding removed; None when absent, or longer than any we ask for may be."""
+        """The value of a text element, padding removed; None when absent or too long."""
         element = self.found.get(tag)
-        return None if element is None or element.length > LONGEST_TEXT else text(self.view, element)
+        return None if element is None or element.length > MAX_TEXT_BYTES else text(self.view, element)
 
     def number(self, tag: int) -> int | None:
         """The value of a US element; None when absent or not exactly one value long."""
@@ -86,11 +86,11 @@ class Header:
         return int.from_bytes(self.view[element.value : element.end], "little")
 
     def frames(self) -> int | None:
-        """Number of Frames, 1 when absent; None when it is no positive integer (IS, PS3.5 6.2)."""
+        """Number of Frames, 1 when absent; None when it is not a positive integer (IS, PS3.5 6.2)."""
         if NUMBER_OF_FRAMES not in self.found:
             return 1
         value = self.text(NUMBER_OF_FRAMES) or ""
-        # Twelve bytes is what IS allows; it also keeps int() from being fed a megabyte of digits.
+        # Twelve bytes is what IS allows; it also spares int() a megabyte of digits.
         return int(value) if len(value) <= 12 and value.isascii() and value.isdigit() and int(value) > 0 else None
 
 
@@ -113,7 +113,7 @@ def scan(view: memoryview, *, implicit: bool) -> Header:
             if offset < len(view):
                 offset = _take(view, offset, found, implicit=implicit, budget=budget)
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
     if offset > len(view):
@@ -122,9 +122,9 @@ def scan(view: memoryview, *, implicit: bool) -> Header:
 
 
 def _past_short_values(view: memoryview, offset: int, budget: Budget) -> int:
-    """Step over explicit VR elements of no interest with 16-bit lengths: nine of ten, so this loop is the scan's cost.
+    """Step over explicit VR elements of no interest with 16-bit lengths: nine of ten, so the scan's time is this loop.
 
-    What it does not know it leaves to `_take`. Where the last one ends is for the caller to check.
+    It stops at what it does not know, which is for `_take`. The caller checks where the last element ends.
     """
     size, unpack = len(view), EXPLICIT_HEADER.unpack_from
     left = budget.left

@@ -1,4 +1,4 @@
-"""Deflated Explicit VR Little Endian (PS3.5 A.5), inflated within a hard bound."""
+"""Inflates Deflated Explicit VR Little Endian (PS3.5 A.5) up to a fixed number of bytes."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def inflate(deflated: memoryview, maximum_bytes: int) -> bytes:
 
 
 def _gzip_trailer(inflated: bytes) -> bytes:
-    """What RFC 1952 puts after a deflate stream. Some writers leave it in place, and it agrees or it does not."""
+    """The trailer that gzip (RFC 1952) puts after a deflate stream. Some writers leave it in place."""
     return struct.pack("<LL", zlib.crc32(inflated), len(inflated) & 0xFFFFFFFF)

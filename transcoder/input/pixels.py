@@ -1,4 +1,4 @@
-"""What the attributes say of the pixels, held against the pixels themselves before a byte is allocated."""
+"""Reads and checks the image attributes, compares them with the pixel data, and returns frames as arrays."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def require_pixel_data(header: Header) -> None:
 
 
 def layout_of(header: Header, target: Target) -> Layout:
-    """Read and check the attributes, and hold the native pixel data against them.
+    """Read and check the attributes, and compare the length of the native pixel data with them.
 
     Raises:
         KeptError: see `attributes_of`; or the pixel data has another length.
@@ -132,13 +132,13 @@ def _check_length(header: Header, layout: Layout) -> None:
     found = header.found[PIXEL_DATA].length
     # An odd number of bytes is followed by one of padding (PS3.5 8.1.1).
     if found not in (expected, expected + expected % 2):
-        raise KeptError(Reason.PIXEL_LENGTH, f"{found} bytes where {expected} were due")
+        raise KeptError(Reason.PIXEL_LENGTH, f"{found} bytes where {expected} were expected")
 
 
 def frame(header: Header, layout: Layout, number: int) -> Samples:
-    """One frame as unsigned samples, rows x columns or rows x columns x 3, without a copy where the file's order allows it.
+    """One frame as unsigned samples, rows x columns or rows x columns x 3; without a copy where the order allows it.
 
-    Signed pixels are seen through their bit pattern; the codecs know.
+    Signed pixels are returned as unsigned ones with the same bits; the codecs know.
     """
     dtype = np.dtype("u1" if layout.bits_allocated == 8 else "<u2")
     start = header.found[PIXEL_DATA].value + number * layout.frame_bytes
@@ -154,7 +154,7 @@ def frame(header: Header, layout: Layout, number: int) -> Samples:
 
 
 def check_stray_bits(samples: Samples, layout: Layout) -> None:
-    """Refuse pixels with anything but their value (or its sign) above Bits Stored: retired overlays live there.
+    """Refuse pixels with other bits above Bits Stored than their sign: retired overlays are stored there.
 
     Raises:
         KeptError: such bits are set.

@@ -1,4 +1,4 @@
-"""Which VR an element of implicit VR is to be written with (PS3.5 6.2.2 and A.1, PS3.6)."""
+"""Finds the VR that an element of implicit VR is written with (PS3.5 6.2.2 and A.1, PS3.6)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from dicom.elements import LONG_VRS, SHORT_VRS, UNDEFINED, Element, tag_text
 from dicom.file_meta import text
 
 from ..outcome import KeptError, Reason
-from .header import LONGEST_TEXT
+from .header import MAX_TEXT_BYTES
 
 _VRS = SHORT_VRS | LONG_VRS
-_LONGEST_SHORT = 0xFFFE  # even lengths only, PS3.5 7.1.1
+_MAX_SHORT_LENGTH = 0xFFFE  # even lengths only, PS3.5 7.1.1
 _VALUE_BYTES = {b"US": 2, b"SS": 2, b"UL": 4, b"SL": 4, b"AT": 4, b"FL": 4, b"FD": 8, b"OW": 2}
 
 
 @dataclass(slots=True)
 class Level:
-    """One data set: the file's, or an item's. ``signed`` is what (0028,0103) says here, or else in the data set around it."""
+    """One data set: the file's, or an item's.
+
+    Attributes:
+        signed: what (0028,0103) says here, or else in the data set around it; None where neither has it.
+        depth: how many sequences it is in.
+        creators: private creators, by the elements that they reserve.
+    """
 
     signed: bool | None
     depth: int
@@ -45,7 +51,7 @@ def vr_of(view: memoryview, element: Element, level: Level) -> bytes:
         return code
     if code not in _VRS or element.length % _VALUE_BYTES.get(code, 1) != 0:
         return b"UN"
-    if element.length == UNDEFINED or (code in SHORT_VRS and element.length > _LONGEST_SHORT):
+    if element.length == UNDEFINED or (code in SHORT_VRS and element.length > _MAX_SHORT_LENGTH):
         return b"UN"
     return code
 
@@ -60,7 +66,7 @@ def _dictionary_vr(view: memoryview, element: Element, level: Level) -> str:
     if not 0x10 <= number <= 0xFF:
         creator = level.creators.get(group << 8 | number >> 8)
         return "UN" if creator is None else _private_vr(tag, creator)
-    if element.length <= LONGEST_TEXT:  # LO, PS3.5 6.2
+    if element.length <= MAX_TEXT_BYTES:  # LO, PS3.5 6.2
         level.creators[group << 8 | number] = text(view, element)
     return "LO"
 

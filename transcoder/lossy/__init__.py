@@ -1,1 +1,1 @@
-"""Lossy compression within a bound, and marking the file as derived."""
+"""Lossy compression within a bound, and marking the new file as derived."""

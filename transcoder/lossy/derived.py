@@ -1,68 +1,55 @@
-"""A file marked as what lossy compression made of another: new identity, flags, and where it came from (PS3.3 C.7.6.1.1.5, C.12.4.1).
+"""Marks a file as derived by lossy compression: new identity, flags, and its source (PS3.3 C.7.6.1.1.5, C.12.4.1).
 
 Elements are replaced or put in where they belong; every other byte stays.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicom.elements import ITEM, LONG_VRS, UNDEFINED, Budget, Element, end_of_undefined, read_element, tag_text
-from dicom.errors import UnreadableError
+from dicom.elements import ITEM, UNDEFINED, Element, tag_text
 
-from ..input.file_meta import read_file_meta, with_sop_instance
-from ..input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from ..outcome import KeptError, Reason, kept
+from ..input.file_meta import read_file_meta
+from ..outcome import KeptError, Reason
+from ..output.file_meta import with_sop_instance
 from ..policy.loss import Loss
-
-IMAGE_TYPE = 0x00080008
-SOP_INSTANCE = 0x00080018
-DERIVATION_DESCRIPTION = 0x00082111
-SOURCE_IMAGES = 0x00082112
-DERIVATION_CODES = 0x00089215
-LOSSY = 0x00282110
-LOSSY_RATIO = 0x00282112
-LOSSY_METHOD = 0x00282114
-
-VRS = {
-    IMAGE_TYPE: b"CS",
-    SOP_INSTANCE: b"UI",
-    DERIVATION_DESCRIPTION: b"ST",
-    SOURCE_IMAGES: b"SQ",
-    DERIVATION_CODES: b"SQ",
-    LOSSY: b"CS",
-    LOSSY_RATIO: b"DS",
-    LOSSY_METHOD: b"CS",
-}
-"""What is written, and its VR."""
+from .elements import (
+    DERIVATION_CODES,
+    DERIVATION_DESCRIPTION,
+    IMAGE_TYPE,
+    LOSSY,
+    LOSSY_METHOD,
+    LOSSY_RATIO,
+    MAX_LENGTH,
+    SOP_INSTANCE,
+    SOURCE_IMAGES,
+    VRS,
+    Elements,
+    element_bytes,
+    values_of,
+)
 
 _REFERENCED_SOP_CLASS = 0x00081150
 _REFERENCED_SOP_INSTANCE = 0x00081155
 _PURPOSE_OF_REFERENCE = 0x0040A170
-_LONGEST_DESCRIPTION = 1024  # ST, PS3.5 6.2
-_LONGEST_SHORT_VALUE = 0xFFFE
-_LONGEST_VALUE = 0xFFFFFFFE
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-# What names are derived in; a constant of this program, made once at random.
+_MAX_DESCRIPTION_CHARS = 1024  # ST, PS3.5 6.2
+# The namespace of the UUIDs that new UIDs are made of: a constant of this program, made once at random.
 _NAMESPACE = uuid.UUID("6b0f0a0e-3a5c-4d0e-9c57-2f3c1d7f6a41")
-
-Elements = Mapping[int, Element]
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """What the file is to say of itself.
+    """What the new file says of itself.
 
     Attributes:
         sop_class: SOP Class UID of the source, and of the result.
         source: SOP Instance UID of the source.
         sop_instance: SOP Instance UID of the result.
         description: a line of ASCII for Derivation Description.
-        ratio: size of the native pixel data by that of the streams.
+        ratio: size of the native pixel data divided by that of the streams.
         method: Defined Term for Lossy Image Compression Method.
     """
 
@@ -75,62 +62,21 @@ class Derivation:
 
 
 def derived_uid(source: str, loss: Loss) -> str:
-    """The SOP Instance UID of what a loss makes of an instance: always the same one, so that sending again stores nothing twice.
+    """The SOP Instance UID of an instance compressed with this loss.
 
-    A name-based UUID (RFC 4122 4.3) under the root for UUIDs (PS3.5 B.2).
+    It is always the same one, so that sending again stores nothing twice: a name-based UUID (RFC 4122 4.3) under the
+    root for UUIDs (PS3.5 B.2).
     """
     return f"2.25.{uuid.uuid5(_NAMESPACE, f'{source} {loss.target} {loss.text}').int}"
 
 
-def top_level(view: memoryview) -> dict[int, Element]:
-    """Every element of an explicit VR little endian data set, those of interest with the VR they ought to have.
-
-    Raises:
-        KeptError: malformed, or not in ascending order, so that nobody could say where an element is to be put in.
-    """
-    budget = Budget(MAXIMUM_ELEMENTS, MAXIMUM_DEPTH)
-    found: dict[int, Element] = {}
-    offset, last = 0, -1
-    try:
-        while offset < len(view):
-            budget.spend()
-            element = read_element(view, offset, implicit=False)
-            if element.length == UNDEFINED:
-                element = element._replace(end=end_of_undefined(view, element, implicit=False, budget=budget))
-            if element.tag <= last:
-                raise KeptError(Reason.MALFORMED, f"{tag_text(element.tag)} is not in ascending order")
-            if element.vr != VRS.get(element.tag, element.vr):
-                raise KeptError(Reason.MALFORMED, f"{tag_text(element.tag)} with VR {element.vr.decode()}")
-            found[element.tag] = element
-            offset, last = element.end, element.tag
-    except UnreadableError as error:
-        raise kept(error) from None
-    except struct.error:
-        raise KeptError(Reason.MALFORMED, "the file ends within an element") from None
-    return found
-
-
-def is_uid(value: str) -> bool:
-    """Whether it is one, leniently: senders with leading zeros in a component are many."""
-    return len(value) <= 64 and _UID.fullmatch(value) is not None
-
-
-def values_of(view: memoryview, elements: Elements, tag: int) -> list[bytes]:
-    """The values of a text element, padding removed; none when absent or empty."""
-    element = elements.get(tag)
-    if element is None:
-        return []
-    values = [value.strip(b" \0") for value in bytes(view[element.value : element.end]).split(b"\\")]
-    return values if any(values) else []
-
-
 def as_derived(dicom: bytes, elements: Elements, derivation: Derivation) -> bytes:
-    """The file with its new identity.
+    """The file marked as derived.
 
     Args:
         dicom: explicit VR little endian.
         elements: those of its data set, as far as the groups 0008 and 0028 go.
-        derivation: what to say.
+        derivation: what it says of itself.
 
     Raises:
         KeptError: an element that is there already leaves no room, or file meta information has no SOP Instance UID.
@@ -151,7 +97,7 @@ def as_derived(dicom: bytes, elements: Elements, derivation: Derivation) -> byte
 
 
 def _changed(view: memoryview, elements: Elements, derivation: Derivation) -> dict[int, bytes]:
-    """Each element that is to stand in the new file, whole."""
+    """The elements to replace or put in, each with its header."""
     image_type = values_of(view, elements, IMAGE_TYPE)[1:] or [b"SECONDARY"]
     ratio = f"{derivation.ratio:.2f}".encode("ascii")
     values = {
@@ -168,11 +114,14 @@ def _changed(view: memoryview, elements: Elements, derivation: Derivation) -> di
 
 
 def _described(view: memoryview, elements: Elements, line: bytes) -> bytes:
-    """What was said before stays: whatever the character set, a value ends in ASCII's code page (PS3.5 6.1.2.5.3)."""
+    """The old description and one more line.
+
+    The line is ASCII, which may follow in any character set: a value ends in ASCII's code page (PS3.5 6.1.2.5.3).
+    """
     old = elements.get(DERIVATION_DESCRIPTION)
     before = b"" if old is None else bytes(view[old.value : old.end]).rstrip(b" \0")
     described = before + b"; " + line if before else line
-    if len(described) > _LONGEST_DESCRIPTION:
+    if len(described) > _MAX_DESCRIPTION_CHARS:
         raise KeptError(Reason.ATTRIBUTES, "no room left in Derivation Description")
     return described
 
@@ -208,22 +157,8 @@ def _item(*elements: bytes) -> bytes:
     return struct.pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, len(content)) + content
 
 
-def element_bytes(tag: int, vr: bytes, value: bytes) -> bytes:
-    """An explicit VR little endian element, padded to an even length (PS3.5 6.2, 7.1.2).
-
-    Raises:
-        KeptError: the value is longer than its VR can say.
-    """
-    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
-    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr)
-    if len(value) > (_LONGEST_VALUE if vr in LONG_VRS else _LONGEST_SHORT_VALUE):
-        raise KeptError(Reason.MALFORMED, f"{tag_text(tag)} would be too long")
-    size = struct.pack("<HL", 0, len(value)) if vr in LONG_VRS else struct.pack("<H", len(value))
-    return head + size + value
-
-
 def _group_lengths(view: memoryview, elements: Elements, changed: Mapping[int, bytes]) -> dict[int, bytes]:
-    """Group lengths (retired, PS3.5 7.2) where there are any, counting what is new."""
+    """Group lengths (retired, PS3.5 7.2) where there are any, with the new elements counted."""
     lengths = {}
     for group in {tag >> 16 for tag in changed}:
         tag = group << 16
@@ -234,7 +169,7 @@ def _group_lengths(view: memoryview, elements: Elements, changed: Mapping[int, b
             raise KeptError(Reason.MALFORMED, f"group length {tag_text(tag)}")
         grown = sum(len(new) - _size(elements.get(one)) for one, new in changed.items() if one >> 16 == group)
         total = int.from_bytes(view[old.value : old.end], "little") + grown
-        if not 0 <= total <= _LONGEST_VALUE:
+        if not 0 <= total <= MAX_LENGTH:
             raise KeptError(Reason.MALFORMED, f"group length {tag_text(tag)}")
         lengths[tag] = element_bytes(tag, b"UL", struct.pack("<L", total))
     return lengths

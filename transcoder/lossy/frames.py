@@ -1,4 +1,4 @@
-"""Lossy compression of one instance, by a rule that asks for it: which images may lose something, how, and what is then said of it."""
+"""Lossy compression of one instance: which images may lose something, and what the new file then says of it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,22 @@ from ..input.header import SOP_CLASS, Header
 from ..input.pixels import Layout, check_stray_bits, frame
 from ..outcome import MAX_DETAIL_CHARS, KeptError, Reason
 from ..syntaxes import READABLE
-from .codecs import Errors, LossyCodec, Values, stored_values
-from .derived import (
-    LOSSY,
-    LOSSY_METHOD,
-    LOSSY_RATIO,
-    SOP_INSTANCE,
-    Derivation,
-    Elements,
-    as_derived,
-    derived_uid,
-    is_uid,
-    top_level,
-    values_of,
-)
+from .codec import LossyCodec
+from .derived import Derivation, as_derived, derived_uid
+from .elements import LOSSY, LOSSY_METHOD, LOSSY_RATIO, SOP_INSTANCE, Elements, is_uid, top_level, values_of
+from .errors import Errors, Values, stored_values
 
 _PIXEL_PADDING_VALUE = 0x00280120
 _PIXEL_PADDING_RANGE_LIMIT = 0x00280121
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 
-# Labels, fractions, doses and measured quantities: a value is an answer there, and the one beside it another answer.
+# Labels, fractions, doses and measured quantities: there the value beside the true one is a wrong answer.
 _PARAMETRIC_MAP_AND_DOSE = ("1.2.840.10008.5.1.4.1.1.30", "1.2.840.10008.5.1.4.1.1.481.2")
 _SEGMENTATIONS = "1.2.840.10008.5.1.4.1.1.66."  # 66.4 segmentation, 66.7 label map, 66.8 height map
 
 
 def require_fit(meta: FileMeta, layout: Layout, codec: LossyCodec) -> None:
-    """Refuse what can be told from the layout, before a conversion.
+    """Refuse what the layout rules out, before a conversion.
 
     Raises:
         KeptError: with the reason.
@@ -74,7 +64,7 @@ class LossyFrames:
     lost: list[Errors] = field(default_factory=list)
 
     def encode(self, number: int, *, verify: bool) -> tuple[bytes, int]:
-        """One frame's stream and the nanoseconds that measuring it took, which is never left out.
+        """One frame's stream, and the nanoseconds that measuring its errors took. They are always measured.
 
         Raises:
             KeptError: pixels that cannot be compressed within the bound, or padding that would change.
@@ -99,7 +89,7 @@ def frames_of(received: memoryview, meta: FileMeta, header: Header, layout: Layo
     """The frames of an instance whose data set is explicit VR little endian.
 
     Raises:
-        KeptError: it is of a kind that must not lose anything, or has not what the new file is to refer to.
+        KeptError: it is of a kind that must not lose anything, or lacks what the new file has to refer to.
     """
     sop_class = header.text(SOP_CLASS) or ""
     if sop_class in _PARAMETRIC_MAP_AND_DOSE or sop_class.startswith(_SEGMENTATIONS):
@@ -118,7 +108,7 @@ def frames_of(received: memoryview, meta: FileMeta, header: Header, layout: Layo
 
 
 def marked(new: bytes, frames: LossyFrames, fragments: Sequence[bytes]) -> tuple[bytes, str]:
-    """The new file with what PS3.3 C.7.6.1.1.5 asks, and a line that says the same to a person.
+    """The new file marked as derived (PS3.3 C.7.6.1.1.5), and a line that tells a person the same.
 
     Raises:
         KeptError: see `as_derived`.
@@ -137,7 +127,7 @@ def marked(new: bytes, frames: LossyFrames, fragments: Sequence[bytes]) -> tuple
 
 
 def _check_history(view: memoryview, elements: Elements, *, again: bool) -> None:
-    """Refuse what was compressed with loss before, unless that is wanted and its history can be continued."""
+    """Refuse what was compressed with loss before, unless the rule allows it and its history can be continued."""
     ratios, methods = (values_of(view, elements, tag) for tag in (LOSSY_RATIO, LOSSY_METHOD))
     flags = values_of(view, elements, LOSSY)
     if flags in ([], [b"00"]) and not ratios and not methods:

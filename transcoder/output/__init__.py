@@ -1,1 +1,1 @@
-"""Writing the new file around its encoded frames."""
+"""Writes the new file: file meta information, and the data set with its encoded frames."""

@@ -1,4 +1,4 @@
-"""The new file: what was received up to the pixel data, the encoded frames, what followed (PS3.5 A.4).
+"""Builds the new file: what was received up to the pixel data, the encoded frames, what followed (PS3.5 A.4).
 
 Not pydicom.encaps, which writes the same bytes but copies all frames once more (67 MB took it 87 ms): here they are
 only listed, and joined once.
@@ -13,7 +13,6 @@ from itertools import accumulate
 from dicom.elements import UNDEFINED
 from dicom.file_meta import FileMeta
 
-from ..input.file_meta import with_transfer_syntax
 from ..input.header import (
     ENCAPSULATION,
     EXTENDED_OFFSET_TABLE,
@@ -24,28 +23,29 @@ from ..input.header import (
 )
 from ..outcome import KeptError, Reason
 from ..syntaxes import Target
+from .file_meta import with_transfer_syntax
 
 _PIXEL_DATA_HEADER = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED)
 _ITEM = struct.Struct("<HHL")
 _END_OF_SEQUENCE = _ITEM.pack(0xFFFE, 0xE0DD, 0)
-_LARGEST_OFFSET = 0xFFFFFFFF
-_LONGEST_ITEM = 0xFFFFFFFE
+_MAX_OFFSET = 0xFFFFFFFF
+_MAX_ITEM_BYTES = 0xFFFFFFFE
 
 
 def encapsulated(fragments: Sequence[bytes]) -> list[bytes]:
     """Pixel Data with one fragment per frame and a basic offset table (PS3.5 A.4, table A.4-2).
 
-    Where offsets do not fit its 32 bits it stays empty, and an extended offset table stands before Pixel Data (PS3.3
-    C.7.6.3.1.8).
+    Where offsets do not fit into its 32 bits it stays empty, and an extended offset table stands before Pixel Data
+    (PS3.3 C.7.6.3.1.8).
 
     Raises:
         KeptError: a frame does not fit the 32-bit length of its item, or the frames are too many for a table.
     """
     lengths = [len(fragment) + len(fragment) % 2 for fragment in fragments]
     offsets = list(accumulate((8 + length for length in lengths[:-1]), initial=0))
-    if max(lengths) > _LONGEST_ITEM or 8 * len(lengths) > _LONGEST_ITEM:
+    if max(lengths) > _MAX_ITEM_BYTES or 8 * len(lengths) > _MAX_ITEM_BYTES:
         raise KeptError(Reason.OFFSET_TABLE)
-    if offsets[-1] > _LARGEST_OFFSET:
+    if offsets[-1] > _MAX_OFFSET:
         pieces = [
             *_extended_table(EXTENDED_OFFSET_TABLE, offsets),
             *_extended_table(EXTENDED_OFFSET_TABLE + 1, lengths),
@@ -100,7 +100,7 @@ def splice(received: memoryview, meta: FileMeta, header: Header, fragments: Sequ
 
 
 def _cut_tables(before: bytearray, header: Header) -> None:
-    """Take out what counts the bytes of the old fragments; last, since everything behind moves."""
+    """Remove the tables of the old fragments. To be called last, since all that follows moves."""
     tables = [element for tag, element in header.found.items() if tag in ENCAPSULATION]
     for table in sorted(tables, key=lambda element: element.start, reverse=True):
         if table.end > len(before):
@@ -112,6 +112,6 @@ def _add_to_group_length(before: bytearray, value: int, length: int, grown: int)
     if length != 4 or value + 4 > len(before):
         raise KeptError(Reason.MALFORMED, "group length of the pixel data's group")
     (old,) = struct.unpack_from("<L", before, value)
-    if not 0 <= old + grown <= _LARGEST_OFFSET:
+    if not 0 <= old + grown <= _MAX_OFFSET:
         raise KeptError(Reason.MALFORMED, "group length of the pixel data's group")
     struct.pack_into("<L", before, value, old + grown)

@@ -1,1 +1,1 @@
-"""Which rule decides about an instance, and what a rule's values mean."""
+"""Decides by the configured rules what is done with an instance, and checks the values of the rules."""

@@ -1,4 +1,4 @@
-"""How much a rule lets its target lose: a bound in stored values, which every frame is held against."""
+"""How much a rule lets its target lose: a bound on the errors of stored values, which every frame must keep."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loss_of(target: Target | None, lossy: Lossy | None, path: str) -> Loss | Non
         path: the rule's own, such as ``IngestTranscoder.Rules[0]``.
 
     Raises:
-        ValueError: one is there without the other, or with a bound that is not its own; one line.
+        ValueError: a lossy target without ``Lossy`` or the reverse, or the bound of another target; one line.
     """
     if target is None or target not in _BOUNDS:
         if lossy is not None:
@@ -52,10 +52,10 @@ def loss_of(target: Target | None, lossy: Lossy | None, path: str) -> Loss | Non
     given = {key: bound for key, bound in bounds.items() if bound is not None}
     key = _BOUNDS[target]
     if lossy is None or set(given) != {key}:
-        said = "says nothing of it" if lossy is None else f"has {' and '.join(given) or 'no bound'}"
+        found = "says nothing of it" if lossy is None else f"has {' and '.join(given) or 'no bound'}"
         example = 2 if key == "MaximumError" else 4
         raise ValueError(
-            f"{path}.Lossy: {target.keyword} loses information, and the rule {said}: "
+            f"{path}.Lossy: {target.keyword} loses information, and the rule {found}: "
             f'expected "Lossy": {{"{key}": {example}}}, or a lossless target'
         )
     return Loss(target, given[key], lossy.again)

@@ -1,4 +1,4 @@
-"""Which rule decides about an instance. Built once from the settings, it cannot fail afterwards."""
+"""Decides about an instance by the first rule that matches. Built once from the settings, it cannot fail later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ..input.header import BITS_STORED, MODALITY, PHOTOMETRIC_INTERPRETATION, ROWS, SAMPLES_PER_PIXEL, SOP_CLASS, Header
 from ..settings import SECTION, Rule, Settings
 from ..syntaxes import SOP_CLASSES, TRANSFER_SYNTAXES, Target
-from . import values as names
+from . import values
 from .loss import Loss, loss_of
 
 
@@ -56,7 +56,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of a rule: its key in the configuration, what it asks of which fact, and whether a value fulfils it."""
+    """One condition of a rule.
+
+    Attributes:
+        key: in the configuration.
+        fact: the attribute of `Facts` that it is about.
+        wanted: what the fact has to be, in words.
+        fulfilled_by: whether a value of the fact fulfils it.
+    """
 
     key: str
     fact: str
@@ -77,7 +84,7 @@ class Policy:
         Raises:
             ValueError: a setting makes no sense; one line that starts with the path of its key.
         """
-        self._default = Decision("Default", names.action(settings.default, f"{SECTION}.Default"))
+        self._default = Decision("Default", values.action(settings.default, f"{SECTION}.Default"))
         self._rules = tuple(_compiled(rule, number) for number, rule in enumerate(settings.rules))
         _refuse_repeated_names([decision.rule for _, decision in self._rules])
 
@@ -118,30 +125,32 @@ def check(settings: Settings) -> None:
 
 def _compiled(rule: Rule, number: int) -> tuple[tuple[Condition, ...], Decision]:
     path = f"{SECTION}.Rules[{number}]"
-    target = names.action(rule.action, f"{path}.Action", lossy=True)
+    target = values.action(rule.action, f"{path}.Action", lossy=True)
     decision = Decision(rule.name or f"Rules[{number}]", target, loss_of(target, rule.lossy, path))
     wanted: dict[str, frozenset[object] | None] = {
-        "modality": names.codes(rule.modality, f"{path}.Modality"),
-        "sop_class": names.uids(rule.sop_class, f"{path}.SopClass", SOP_CLASSES),
-        "transfer_syntax": names.uids(rule.transfer_syntax, f"{path}.TransferSyntax", TRANSFER_SYNTAXES),
-        "photometric_interpretation": names.codes(rule.photometric_interpretation, f"{path}.PhotometricInterpretation"),
-        "origin": names.origins(rule.origin, f"{path}.Origin"),
-        "bits_stored": names.numbers(rule.bits_stored, f"{path}.BitsStored", 1, 64),
-        "samples_per_pixel": names.numbers(rule.samples_per_pixel, f"{path}.SamplesPerPixel", 1, 4),
+        "modality": values.codes(rule.modality, f"{path}.Modality"),
+        "sop_class": values.uids(rule.sop_class, f"{path}.SopClass", SOP_CLASSES),
+        "transfer_syntax": values.uids(rule.transfer_syntax, f"{path}.TransferSyntax", TRANSFER_SYNTAXES),
+        "photometric_interpretation": values.codes(
+            rule.photometric_interpretation, f"{path}.PhotometricInterpretation"
+        ),
+        "origin": values.origins(rule.origin, f"{path}.Origin"),
+        "bits_stored": values.numbers(rule.bits_stored, f"{path}.BitsStored", 1, 64),
+        "samples_per_pixel": values.numbers(rule.samples_per_pixel, f"{path}.SamplesPerPixel", 1, 4),
     }
-    conditions = [_one_of(fact, values) for fact, values in wanted.items() if values is not None]
+    conditions = [_one_of(fact, allowed) for fact, allowed in wanted.items() if allowed is not None]
     for fact, key in (("size_bytes", "Bytes"), ("rows", "Rows"), ("frames", "Frames")):
         low: int | None = getattr(rule, f"minimum_{key.lower()}")
         high: int | None = getattr(rule, f"maximum_{key.lower()}")
-        names.check_range(low, high, path, key)
+        values.check_range(low, high, path, key)
         if low is not None or high is not None:
             conditions.append(_between(fact, key, low, high))
     return tuple(conditions), decision
 
 
-def _one_of(fact: str, values: frozenset[object]) -> Condition:
+def _one_of(fact: str, allowed: frozenset[object]) -> Condition:
     key = "".join(word.capitalize() for word in fact.split("_"))
-    return Condition(key, fact, f"one of {', '.join(sorted(map(str, values)))}", lambda value: value in values)
+    return Condition(key, fact, f"one of {', '.join(sorted(map(str, allowed)))}", lambda value: value in allowed)
 
 
 def _between(fact: str, key: str, low: int | None, high: int | None) -> Condition:

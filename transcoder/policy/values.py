@@ -1,4 +1,4 @@
-"""Values of the configuration made into UIDs and sets, or refused in one line that says what was expected."""
+"""Reads the values of a rule: makes UIDs and sets of them, or refuses them in a line that says what was expected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..settings import KEEP, ORIGINS
 from ..syntaxes import LOSSY, LOSSY_TARGETS_BY_KEYWORD, TARGETS_BY_KEYWORD, TRANSFER_SYNTAXES, Target
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 9.1
-_MAXIMUM_UID = 64
+_MAX_UID_CHARS = 64
 
 
 def _refusal(path: str, value: object, expected: str, known: Iterable[str] = ()) -> ValueError:
@@ -28,7 +28,7 @@ def action(value: str, path: str, *, lossy: bool = False) -> Target | None:
     Args:
         value: what is configured.
         path: where, for the refusal.
-        lossy: whether a target that loses information may be named; what it may lose is for `loss.loss_of`.
+        lossy: whether a lossy target may be named; how much it may lose, `loss.loss_of` reads.
 
     Raises:
         ValueError: neither Keep nor a target.
@@ -65,7 +65,7 @@ def uids(value: str | tuple[str, ...] | None, path: str, known: Mapping[str, str
     found: set[object] = set()
     for one in _listed(value, path):
         uid = known.get(one, one)
-        if len(uid) > _MAXIMUM_UID or not _UID.fullmatch(uid):
+        if len(uid) > _MAX_UID_CHARS or not _UID.fullmatch(uid):
             raise _refusal(path, one, "a UID or a keyword of PS3.6", known)
         found.add(uid)
     return frozenset(found)
@@ -103,6 +103,6 @@ def check_range(low: int | None, high: int | None, path: str, key: str) -> None:
 def _listed(value: str | tuple[str, ...], path: str) -> tuple[str, ...]:
     listed = value if isinstance(value, tuple) else (value,)
     if not listed:
-        # An empty list would match nothing, and the rule would be dead without a word.
+        # An empty list would match nothing, and the rule would never apply.
         raise _refusal(path, [], "at least one value")
     return listed

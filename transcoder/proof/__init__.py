@@ -1,1 +1,1 @@
-"""Proof that nothing was lost, and proofs that end after the callback."""
+"""Proves that a conversion changed nothing, and keeps the proofs of pixels that end after the callback."""

@@ -1,7 +1,7 @@
-"""Proof that an explicit VR data set says the same as the implicit VR one it was made from.
+"""Proves that an explicit VR data set says the same as the implicit VR one it was made from.
 
-A walk of its own over both at once, rather than trust in the code that wrote the one from the other: same tags in the
-same order, same nesting, same value bytes.
+It shares no code with the conversion. It walks over both at once: same tags in the same order, same nesting, same
+value bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dicom.elements import (
 from dicom.errors import UnreadableError
 
 from ..input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS
-from ..outcome import KeptError, Reason, kept
+from ..outcome import KeptError, Reason, kept_error_of
 
 
 def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
@@ -35,9 +35,9 @@ def prove_equal(implicit: memoryview, explicit: memoryview) -> None:
         KeptError: they differ, with the tag where they first do.
     """
     try:
-        reached = _Walk().elements(_Place(implicit, 0), _Place(explicit, 0), 0)
+        reached = _Walk().elements(_Position(implicit, 0), _Position(explicit, 0), 0)
     except UnreadableError as error:
-        raise kept(error) from None
+        raise kept_error_of(error) from None
     except struct.error:
         raise _differs("one of them ends within an element") from None
     if reached != (len(implicit), len(explicit)):
@@ -48,7 +48,7 @@ def _differs(where: str) -> KeptError:
     return KeptError(Reason.CONVERSION, f"explicit and implicit VR differ: {where}")
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """An offset into a buffer whose end is the end of what is being walked."""
 
     view: memoryview
@@ -59,12 +59,12 @@ class _Place(NamedTuple):
 
 
 class _Walk:
-    """Both buffers in step; every method returns the two offsets it reached."""
+    """Walks over both buffers at once; every method returns the two offsets it reached."""
 
     def __init__(self) -> None:
         self._budget = Budget(2 * MAXIMUM_ELEMENTS, MAXIMUM_DEPTH)
 
-    def elements(self, old: _Place, new: _Place, depth: int) -> tuple[int, int]:
+    def elements(self, old: _Position, new: _Position, depth: int) -> tuple[int, int]:
         """Walk one data set, up to and with an item delimiter, or to the end of either buffer."""
         here, there = old.offset, new.offset
         while here < len(old.view) and there < len(new.view):
@@ -83,26 +83,26 @@ class _Walk:
                 here, there = self._value(old, before, new, after)
         return here, there
 
-    def _value(self, old: _Place, before: Element, new: _Place, after: Element) -> tuple[int, int]:
-        before, after = self._followed(old, before), self._followed(new, after)
+    def _value(self, old: _Position, before: Element, new: _Position, after: Element) -> tuple[int, int]:
+        before, after = self._with_end(old, before), self._with_end(new, after)
         # Copies: bytes compare by memcmp, memoryviews one element at a time.
         same = bytes(old.view[before.value : before.end]) == bytes(new.view[after.value : after.end])
         if not same and not (before.tag & 0xFFFF == 0 and before.length == after.length == 4):
             raise _differs(f"the value of {tag_text(before.tag)}")
         return before.end, after.end
 
-    def _followed(self, place: _Place, element: Element) -> Element:
-        """The element with its true end; what UN of undefined length holds is implicit VR in both (PS3.5 6.2.2 note 2)."""
+    def _with_end(self, place: _Position, element: Element) -> Element:
+        """The element with its true end. In UN of undefined length both are implicit VR (PS3.5 6.2.2 note 2)."""
         if element.length != UNDEFINED:
             return element
         return element._replace(end=end_of_undefined(place.view, element, implicit=True, budget=self._budget))
 
-    def _items(self, old: _Place, before: Element, new: _Place, after: Element, depth: int) -> tuple[int, int]:
+    def _items(self, old: _Position, before: Element, new: _Position, after: Element, depth: int) -> tuple[int, int]:
         """Walk the items of one sequence."""
         if depth >= self._budget.depth:
             raise KeptError(Reason.TOO_DEEP)
         if before.length != UNDEFINED:
-            old, new = _Place(old.view[: before.end], 0), _Place(new.view[: after.end], 0)
+            old, new = _Position(old.view[: before.end], 0), _Position(new.view[: after.end], 0)
         here, there = before.value, after.value
         while before.length == UNDEFINED or here < before.end:
             self._budget.spend()
@@ -117,7 +117,7 @@ class _Walk:
             raise _differs(f"the length of {tag_text(before.tag)}")
         return here, there
 
-    def _item(self, old: _Place, new: _Place, depth: int) -> tuple[int, int]:
+    def _item(self, old: _Position, new: _Position, depth: int) -> tuple[int, int]:
         length, new_length = old.tag_and_length()[1], new.tag_and_length()[1]
         if (length == UNDEFINED) != (new_length == UNDEFINED):
             raise _differs("the kind of length of an item")
@@ -125,7 +125,7 @@ class _Walk:
         if length == UNDEFINED:
             return self.elements(old._replace(offset=here), new._replace(offset=there), depth + 1)
         ends = here + length, there + new_length
-        reached = self.elements(_Place(old.view[: ends[0]], here), _Place(new.view[: ends[1]], there), depth + 1)
+        reached = self.elements(_Position(old.view[: ends[0]], here), _Position(new.view[: ends[1]], there), depth + 1)
         if reached != ends:
             raise _differs("the length of an item")
         return reached

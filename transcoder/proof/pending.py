@@ -1,4 +1,4 @@
-"""Proofs that are not done yet when an instance is handed back, and are before it is stored."""
+"""Proofs that end after `Transcoder.transcode` has returned, and before the instance is stored."""
 
 from __future__ import annotations
 
@@ -12,37 +12,41 @@ from support.worker_pool import Task
 from ..input.file_meta import read_file_meta
 from ..outcome import MAX_DETAIL_CHARS, KeptError
 
-# Received instances that are held until their proof is done; beyond, the proof comes before the instance is handed
+# Memory for received instances that wait for their proof. Beyond it the proof is done before the instance is handed
 # back.
-_MOST_BYTES = 256 << 20
+_MAX_HELD_BYTES = 256 << 20
 
 
-def _nobody(*_told: object) -> None:
-    """Nobody wants to know."""
+def _no_op(*_: object) -> None:
+    """No-op callback."""
 
 
 class Proof:
     """The proof that one instance's new frames decode to the pixels received.
 
     Attributes:
-        conclude: told the nanoseconds and the verdict, once there is one.
-        give_up: told instead that the instance was never stored.
+        on_finished: called with the nanoseconds that it took and the failure (empty when proven).
+        on_never_stored: called instead where the instance was never stored.
     """
 
     def __init__(self, tasks: Sequence[Task[int]], size_bytes: int, sop_instance_uid: str) -> None:
         self.tasks = tasks
         self.size_bytes = size_bytes
         self.sop_instance_uid = sop_instance_uid
-        self.conclude: Callable[[int, str], None] = _nobody
-        self.give_up: Callable[[], None] = _nobody
+        self.on_finished: Callable[[int, str], None] = _no_op
+        self.on_never_stored: Callable[[], None] = _no_op
 
     @property
     def done(self) -> bool:
-        """Whether the instance is not held any longer."""
+        """Whether all tasks have ended, so that the instance is no longer held in memory."""
         return all(task.done for task in self.tasks)
 
-    def verdict(self) -> str:
-        """Empty when proven, else one line. Does here what no helper has begun, and waits for the rest."""
+    def finish(self) -> str:
+        """Does here what no helper has begun, and waits for the rest.
+
+        Returns:
+            Empty when proven, else one line.
+        """
         verify_ns = 0
         failure = ""
         for task in self.tasks:
@@ -50,9 +54,9 @@ class Proof:
                 verify_ns += task.result()
             except KeptError as error:
                 failure = failure or error.detail
-            except Exception as error:  # noqa: BLE001 - whatever it was, nothing is proven
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing is proven
                 failure = failure or one_line(error, MAX_DETAIL_CHARS, with_type=True)
-        self.conclude(verify_ns, failure)
+        self.on_finished(verify_ns, failure)
         return failure
 
 
@@ -68,48 +72,48 @@ class PendingProofs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._proofs: dict[int, Proof] = {}
-        self._asked = False
+        self._settle_was_called = False
 
     def may_wait(self, size_bytes: int) -> bool:
         """Whether the proof of an instance of this size may come later.
 
-        Not before somebody has asked for a verdict, if only for none: whoever passes this object on may be mistaken in
-        thinking that it will be asked, say because another plugin has the storage area.
+        Not before `settle` was called once: the storage area that is to call it may be another plugin's, and never
+        does.
         """
-        if not self._asked:
+        if not self._settle_was_called:
             return False
         with self._lock:
             held = sum(proof.size_bytes for proof in self._proofs.values() if not proof.done)
-        return held + size_bytes <= _MOST_BYTES
+        return held + size_bytes <= _MAX_HELD_BYTES
 
-    def expect(self, proof: Proof) -> None:
-        """What this thread stores next is to be proven first."""
+    def add(self, proof: Proof) -> None:
+        """Keep the proof of the instance that this thread stores next."""
         with self._lock:
             self._proofs[threading.get_ident()] = proof
 
-    def forget(self) -> None:
-        """What this thread received before is not going to be stored."""
+    def discard(self) -> None:
+        """Drop the proof of the instance that this thread received before, which was never stored."""
         proof = self._take()
         if proof is not None:
-            proof.give_up()
+            proof.on_never_stored()
 
     def settle(self, stored: bytes) -> str:
         """Ends the proof of the instance that this thread is storing.
 
         Args:
-            stored: the file's first kilobytes, or all of it. A proof of another instance is left alone; where nobody
-                can tell which instance this is, the proof has to succeed, as nothing unproven may be stored.
+            stored: the file's first kilobytes, or all of it. A proof of another instance is left alone. Where
+                the bytes do not say which instance this is, the proof has to succeed: nothing unproven may be stored.
 
         Returns:
             Empty when there is no proof of it or it succeeded, else one line.
         """
-        self._asked = True
+        self._settle_was_called = True
         with self._lock:
             proof = self._proofs.get(threading.get_ident())
         if proof is None or _sop_instance_uid(stored) not in (proof.sop_instance_uid, None):
             return ""
         self._take()
-        return proof.verdict()
+        return proof.finish()
 
     def _take(self) -> Proof | None:
         with self._lock:

@@ -59,5 +59,5 @@ def test_depth_and_number_are_bounded() -> None:
         end_of(nest, Budget(10_000, 10))
     with pytest.raises(TooManyElementsError):
         end_of(SEQUENCE + ITEM + TEXT * 50, Budget(20, 10))
-    with pytest.raises(MalformedError, match="where an item was due"):
+    with pytest.raises(MalformedError, match="where an item was expected"):
         end_of(SEQUENCE + TEXT, Budget(20, 10))

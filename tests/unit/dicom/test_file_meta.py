@@ -1,4 +1,4 @@
-"""File meta information: read as a whole, or one reason why not."""
+"""File meta information: read as a whole, or refused with one reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard refuses, and above all what it does not."""
+"""Which files the guard refuses, and above all which it does not."""
 
 from __future__ import annotations
 

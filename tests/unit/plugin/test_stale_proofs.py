@@ -13,7 +13,7 @@ import pytest
 from plugin.storage_callbacks import StorageCallbacks, StorageRefusedError
 from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
-from transcoder.codecs.lossless import JpegLs
+from transcoder.codecs.jpeg import JpegLs
 
 USER_ATTACHMENT, DICOM, HEADER_COPY = 0, 1, 3
 
@@ -53,7 +53,8 @@ class Server:
         self.storage = StorageCallbacks(area, None, proofs)
         self.storage.create("first", DICOM, OTHER)  # proofs wait once the storage area has been asked for
         self.transcoder = Transcoder(Settings(default="JPEGLSLossless"), proofs)
-        self.transcoder._codecs = dict.fromkeys(self.transcoder._codecs, Lying())
+        encoder = self.transcoder._encoder
+        encoder.codecs = dict.fromkeys(encoder.codecs, Lying())
         self.handed_back = self.received()
 
     def received(self) -> bytes:

@@ -1,4 +1,4 @@
-"""When to try again."""
+"""How long to wait before the next attempt."""
 
 from __future__ import annotations
 

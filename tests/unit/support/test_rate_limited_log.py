@@ -1,4 +1,4 @@
-"""So many lines in a period, and a count of those left out."""
+"""At most so many lines in a period, and a count of those left out."""
 
 from __future__ import annotations
 

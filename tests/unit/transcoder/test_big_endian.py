@@ -1,4 +1,4 @@
-"""Big endian turned little: held against DCMTK's own conversion, pydicom's reading, and by hand."""
+"""Big endian converted to little: compared with DCMTK's conversion, with pydicom's reading, and by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour: what a stream says of it agrees with Photometric Interpretation, and no reader shows other colours than before."""
+"""Colour: a stream agrees with Photometric Interpretation, and no reader shows other colours than before."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def is_available(_uid: str) -> bool:
 
 
 def decode_jpeg_lossless(stream: bytes, _runner: Any) -> bytes:
-    """Samples as they lie in the stream, by a decoder that knows no colours: what to make of them is left to pydicom."""
+    """Samples as they are in the stream, by a decoder that converts no colours. pydicom then converts them."""
     return bytes(np.asarray(imagecodecs.jpegsof3_decode(stream)).tobytes())
 
 
 @pytest.fixture(autouse=True)
 def _pydicom_reads_jpeg_lossless() -> Iterator[None]:
-    """pydicom's own plugins for it are not installed: one is under the GPL, the other ends the process on a bad argument."""
+    """pydicom's own plugins for it are not installed: one is under the GPL, the other crashes on a bad argument."""
     decoder = get_decoder(JPEGLosslessSV1)
     decoder.add_plugin("test_colour", (__name__, "decode_jpeg_lossless"))
     yield
@@ -252,7 +252,7 @@ def test_dcmtk_s_viewers_show_the_same_colours(name: str, target: str) -> None:
 
 @pytest.mark.parametrize(("name", "target"), [case for case in CASES if SYNTAX[case[1]] in PROGRAMS])
 def test_what_dcmtk_and_gdcm_decompress_has_the_same_colours(name: str, target: str) -> None:
-    """With their own choices: dcmdjpeg makes RGB of YBR_FULL, and gdcmconv rounds palettes of 16 bits, those of native files too."""
+    """They differ: dcmdjpeg makes RGB of YBR_FULL, and gdcmconv rounds palettes of 16 bits, also in native files."""
     for program, *options in PROGRAMS[SYNTAX[target]]:
         command = [program, *(option for option in options if option != "+cn")]
         before, after = converted(native(name), command), converted(transcoded(name, target), command)

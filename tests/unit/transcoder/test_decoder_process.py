@@ -1,4 +1,4 @@
-"""The worker process and who keeps it: whatever a decoder does, it costs one instance and never this process."""
+"""The decoder process and its supervisor: whatever a decoder does, it costs one instance and never this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations agree with what is then done, and count nothing."""
+"""Explanations agree with what `transcode` then does, and count nothing."""
 
 from __future__ import annotations
 

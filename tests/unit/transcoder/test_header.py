@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from tests.support.samples import SEQUENCE_END, UNDEFINED, element, file_of, implicit_element, item, wheel
-from transcoder.input.file_meta import read_file_meta, with_transfer_syntax
+from transcoder.input.file_meta import read_file_meta
 from transcoder.input.header import MAXIMUM_DEPTH, MAXIMUM_ELEMENTS, MODALITY, PIXEL_DATA, ROWS, scan
 from transcoder.outcome import KeptError, Reason
+from transcoder.output.file_meta import with_transfer_syntax
 
 CT = element(0x00080060, b"CS", b"CT")
 ROWS_5 = element(0x00280010, b"US", b"\x05\0")

@@ -1,4 +1,4 @@
-"""Whatever the world sends: nothing raised, nothing endless, nothing larger than what came."""
+"""Hostile files: nothing is raised, nothing is endless, and no result is larger than the file received."""
 
 from __future__ import annotations
 

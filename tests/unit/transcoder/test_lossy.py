@@ -1,4 +1,4 @@
-"""Lossy targets at the front door: what must not lose anything is kept, and what is counted, logged and explained."""
+"""Lossy targets through `Transcoder`: which images are kept, and what is counted, logged and explained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
 from tests.support.samples import data_set, image, part10, wheel
 from transcoder import Lossy, PendingProofs, Reason, Rule, Settings, Transcoder, explain
 from transcoder.lossy import codecs as lossy_codecs
-from transcoder.lossy.codecs import NearLosslessJpegLs
+from transcoder.lossy.jpeg_ls import NearLosslessJpegLs
 from transcoder.policy.loss import Loss
 from transcoder.syntaxes import Target
 
@@ -172,7 +172,7 @@ def test_an_error_above_the_bound_is_a_failure() -> None:
     codec = NearLosslessJpegLs(Loss(Target.JPEG_LS_NEAR_LOSSLESS, 9))
     codec._near = 2  # as if the library took another number than it was given
     transcoder = Transcoder(Settings(rules=(NEAR,)))
-    transcoder._lossy_codecs = dict.fromkeys(transcoder._lossy_codecs, codec)
+    transcoder._encoder.lossy_codecs = dict.fromkeys(transcoder._encoder.lossy_codecs, codec)
     outcome = transcoder.transcode(part10(data_set(smooth(), stored=12)), "http")
     assert outcome.reason is Reason.VERIFICATION_FAILED
     assert "an error of 9" in outcome.detail

@@ -1,4 +1,4 @@
-"""What is lost stays within the bound, for decoders that are not the encoders: DCMTK's, GDCM's and pydicom's."""
+"""Errors stay within the bound, as measured by independent decoders: DCMTK's, GDCM's and pydicom's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.lossy_samples import BOTH, NEAR, WAVELET, by_pydicom, native,
 from tests.support.samples import data_set, part10, wheel_files, with_furniture
 from transcoder import Lossy, Reason, Rule, Settings, Transcoder
 from transcoder.lossy import codecs as lossy_codecs
+from transcoder.lossy import errors
 
 
 def by_all(dicom: bytes, target: str, like: NDArray[np.generic]) -> dict[str, NDArray[np.int64]]:
@@ -167,7 +168,7 @@ def test_a_large_image_is_measured_whole_though_in_bands(monkeypatch: pytest.Mon
     for rule in (NEAR, WAVELET):
         whole = transcoded(dicom, rule)
         with monkeypatch.context() as patched:
-            patched.setattr(lossy_codecs, "_BAND", 80 * 7)  # 96 rows are no multiple of it
+            patched.setattr(errors, "_BAND_SAMPLES", 80 * 7)  # 96 rows are no multiple of it
             banded = transcoded(dicom, rule)
         assert whole.dicom is not None
         assert (banded.dicom, banded.detail) == (whole.dicom, whole.detail)

@@ -1,4 +1,4 @@
-"""What PS3.3 C.7.6.1.1.5 asks of a file that lost something, and every other element as it was."""
+"""A file that lost something says so as PS3.3 C.7.6.1.1.5 asks, and every other element is as it was."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.support.lossy_samples import BOTH, NEAR, WAVELET, smooth, transcoded
 from tests.support.samples import data_set, file_of, part10, wheel, with_furniture
 from transcoder import Lossy, Reason, Rule
 from transcoder.input.file_meta import read_file_meta
-from transcoder.lossy.derived import derived_uid, element_bytes, top_level
+from transcoder.lossy.derived import derived_uid
+from transcoder.lossy.elements import element_bytes, top_level
 from transcoder.outcome import KeptError
 from transcoder.policy.loss import Loss
 from transcoder.syntaxes import Target

@@ -1,4 +1,4 @@
-"""What a rule has to say before anything may be lost, and the one line for what it did not."""
+"""The settings of lossy rules: what is accepted, and the one line an operator gets for what is not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def refusal(section: dict[str, object]) -> str:
         ),
         (
             {"Action": "JPEGLSLossless", "Lossy": {"MaximumError": 2}},
-            f"{AT}.Lossy: beside JPEGLSLossless, which loses nothing: expected it beside JPEGLSNearLossless or JPEG2000 only",
+            f"{AT}.Lossy: beside JPEGLSLossless, which loses nothing: "
+            "expected it beside JPEGLSNearLossless or JPEG2000 only",
         ),
         (
             {"Action": "Keep", "Lossy": {"MaximumError": 2}},

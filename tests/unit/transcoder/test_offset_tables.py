@@ -1,4 +1,4 @@
-"""Basic and extended offset tables: what no test machine has the memory for is measured with fragments that only claim their size."""
+"""Basic and extended offset tables; those too large for memory are tested with fragments that only claim their size."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_frame_that_no_item_can_hold_is_kept() -> None:
 
 def test_an_extended_table_is_read_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit lowered, so that a small file needs one."""
-    monkeypatch.setattr(splice, "_LARGEST_OFFSET", 100)
+    monkeypatch.setattr(splice, "_MAX_OFFSET", 100)
     frames = np.stack([image(64, 64, allocated=8) // divisor for divisor in (1, 2, 3)])
     dicom = part10(data_set(frames, frames=3))
     outcome = Transcoder(Settings(default="JPEGLSLossless")).transcode(dicom, "http")

@@ -11,7 +11,7 @@ import pytest
 from support.worker_pool import Task
 from tests.support.samples import data_set, image, part10
 from transcoder import PendingProofs, Reason, Settings, Transcoder
-from transcoder.codecs.lossless import JpegLs
+from transcoder.codecs.jpeg import JpegLs
 from transcoder.proof.pending import Proof
 
 GOOD = part10(data_set(image(96, 64, stored=12), stored=12))
@@ -60,7 +60,7 @@ def test_a_wrong_pixel_is_found_before_the_instance_is_stored_and_the_codec_not_
 ) -> None:
     pending = asked()
     transcoder = Transcoder(SETTINGS, pending)
-    monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
+    monkeypatch.setattr(transcoder._encoder, "codecs", dict.fromkeys(transcoder._encoder.codecs, Lying()))
     outcome = transcoder.transcode(dicom, "http")
     assert outcome.transcoded
     assert pending.settle(b"") == "frame 0 came back with other pixels"
@@ -75,13 +75,13 @@ def test_a_decoder_that_fails_proves_nothing() -> None:
     def fails() -> int:
         raise MemoryError
 
-    assert Proof([Task(lambda: 1), Task(fails)], 1, "1.2.3").verdict() == "MemoryError"
+    assert Proof([Task(lambda: 1), Task(fails)], 1, "1.2.3").finish() == "MemoryError"
 
 
 def test_what_was_never_stored_does_not_answer_for_the_next_instance(monkeypatch: pytest.MonkeyPatch) -> None:
     pending = asked()
     transcoder = Transcoder(SETTINGS, pending)
-    monkeypatch.setattr(transcoder, "_codecs", dict.fromkeys(transcoder._codecs, Lying()))
+    monkeypatch.setattr(transcoder._encoder, "codecs", dict.fromkeys(transcoder._encoder.codecs, Lying()))
     assert transcoder.transcode(GOOD, "http").transcoded
     assert not transcoder.transcode(b"no DICOM", "http").transcoded
     assert pending.settle(b"") == ""
@@ -94,7 +94,7 @@ def test_each_thread_answers_for_its_own_instance() -> None:
     def fails() -> int:
         raise ValueError("no")
 
-    pending.expect(Proof([Task(fails)], 1, "1.2.3"))
+    pending.add(Proof([Task(fails)], 1, "1.2.3"))
     others: list[str] = []
     thread = threading.Thread(target=lambda: others.append(pending.settle(b"")))
     thread.start()
@@ -104,7 +104,7 @@ def test_each_thread_answers_for_its_own_instance() -> None:
 
 
 def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transcoder.proof.pending._MOST_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr("transcoder.proof.pending._MAX_HELD_BYTES", len(GOOD) - 1)
     transcoder = Transcoder(SETTINGS, asked())
     outcome = transcoder.transcode(GOOD, "http")
     assert outcome.transcoded
@@ -115,7 +115,7 @@ def test_beyond_a_bound_the_proof_comes_before_the_instance_is_handed_back(monke
 def test_only_what_is_not_proven_yet_counts_against_the_bound() -> None:
     pending = asked()
     proof = Proof([Task(lambda: 1)], 200 << 20, "1.2.3")
-    pending.expect(proof)
+    pending.add(proof)
     assert not pending.may_wait(100 << 20)
     proof.tasks[0].result()
     assert pending.may_wait(100 << 20)

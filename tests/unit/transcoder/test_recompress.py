@@ -1,4 +1,4 @@
-"""Input that comes compressed: kept with a reason, or the same pixels in another syntax and every other element as it was."""
+"""Input that comes compressed: kept with a reason, or the same pixels in another syntax and all else as it was."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def padded(dicom: bytes) -> bytes:
 
 
 def assert_recompressed(sent: bytes, outcome: Outcome, target: str, reference: bytes | None = None) -> None:
-    """All of it; ``reference`` is a file with the same pixels, where independent decoders do not like the one that was sent."""
+    """Checks everything. ``reference`` has the same pixels, for files that independent decoders refuse."""
     assert outcome.dicom is not None, (outcome.reason, outcome.detail)
     assert len(outcome.dicom) < len(sent)
     after = read(outcome.dicom)
@@ -239,7 +239,7 @@ def test_a_frame_in_several_fragments_is_no_rle(transcoders: dict[str, Transcode
 def test_no_frame_is_dropped_where_there_are_more_than_the_file_says(
     transcoders: dict[str, Transcoder], source: str, number_of_frames: int | None
 ) -> None:
-    """Without Number of Frames all fragments are one stream, of which decoders read the first image and pass over the rest."""
+    """Without Number of Frames all fragments are one stream, of which decoders read only the first image."""
     sent = compressed(source, frames=3)
     ds = read(reencapsulated(sent, streams_of(sent), has_bot=False))
     del ds.NumberOfFrames

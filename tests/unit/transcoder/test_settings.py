@@ -1,4 +1,4 @@
-"""Settings: what is understood, and the one line an operator gets for what is not."""
+"""Settings: what is accepted, and the one line an operator gets for what is not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_an_empty_section_is_on_and_keeps_everything() -> None:
 def test_a_full_section_is_understood() -> None:
     text = b"""{"Enable": true, "Default": "Keep", "Verify": true, "DryRun": true, "MinimumSizeBytes": 1,
         "MaximumSizeBytes": 1000000, "MaximumInflatedBytes": 1000000, "Rules": [
-        {"Name": "films", "Modality": ["CR", "DX"], "MinimumBytes": 10, "MaximumBytes": 20, "Action": "JPEG2000Lossless"},
+        {"Name": "films", "Modality": ["CR", "DX"], "MinimumBytes": 10, "MaximumBytes": 20,
+        "Action": "JPEG2000Lossless"},
         {"SopClass": "CTImageStorage", "TransferSyntax": ["ImplicitVRLittleEndian", "1.2.840.10008.1.2.1"],
          "PhotometricInterpretation": "MONOCHROME2", "Origin": ["http", "cstore"], "BitsStored": [12, 16],
          "SamplesPerPixel": 1, "MinimumRows": 1, "MaximumRows": 2, "MinimumFrames": 1, "MaximumFrames": 2,
@@ -62,7 +63,8 @@ ALL = "JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, HTJ2KLo
         ),
         (
             Settings(rules=(Rule(action="Keep", sop_class="CtImageStorge"),)),
-            "IngestTranscoder.Rules[0].SopClass: 'CtImageStorge': expected a UID or a keyword of PS3.6, nearest 'CTImageStorage'",
+            "IngestTranscoder.Rules[0].SopClass: 'CtImageStorge': expected a UID or a keyword of PS3.6, "
+            "nearest 'CTImageStorage'",
         ),
         (
             Settings(rules=(Rule(action="Keep", transfer_syntax=("1.2.840.10008.1.2.1", "1..2")),)),
@@ -70,8 +72,8 @@ ALL = "JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless, HTJ2KLo
         ),
         (
             Settings(rules=(Rule(action="Keep", modality="ct"),)),
-            "IngestTranscoder.Rules[0].Modality: 'ct': expected a code of 1 to 16 capitals, digits, spaces or underscores, "
-            "nearest 'CT'",
+            "IngestTranscoder.Rules[0].Modality: 'ct': expected a code of 1 to 16 capitals, digits, spaces or "
+            "underscores, nearest 'CT'",
         ),
         (
             Settings(rules=(Rule(action="Keep", origin="htp"),)),

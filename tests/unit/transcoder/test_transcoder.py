@@ -1,4 +1,4 @@
-"""The front door: outcomes, counters, logs, dry runs, failures and threads."""
+"""`Transcoder`: outcomes, counters, logs, dry runs, failures and threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from support.rate_limited_log import RateLimitedLog
 from tests.support.samples import TARGETS, data_set, element, file_of, image, image_elements, part10, wheel
 from transcoder import CounterRow, Reason, Rule, Settings, Transcoder
-from transcoder.codecs.lossless import JpegLs
+from transcoder.codecs.jpeg import JpegLs
 
 GOOD = part10(data_set(image(96, 64, stored=12), stored=12))
 DEFAULT = "JPEGLSLossless"
@@ -150,8 +150,8 @@ class _Failing(JpegLs):
 
 def _with_codec(codec: JpegLs) -> Transcoder:
     transcoder = Transcoder(Settings(default=DEFAULT))
-    for target in transcoder._codecs:
-        transcoder._codecs[target] = codec
+    for target in transcoder._encoder.codecs:
+        transcoder._encoder.codecs[target] = codec
     return transcoder
 
 
@@ -176,7 +176,7 @@ def test_nothing_is_raised_whatever_breaks(error: Exception, monkeypatch: pytest
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("transcoder.transcoder.read_file_meta", broken)
+    monkeypatch.setattr("transcoder.reading.read_file_meta", broken)
     outcome = Transcoder(Settings(default=DEFAULT)).transcode(GOOD, "http")
     assert (outcome.reason, outcome.dicom) == (Reason.ERROR, None)
     assert outcome.detail.startswith(type(error).__name__)
@@ -237,7 +237,7 @@ def test_warnings_of_one_kind_come_once_a_minute_with_a_count(
     now = [0.0]
     transcoder = Transcoder(Settings(default=DEFAULT))
     monkeypatch.setattr(transcoder, "_warnings", RateLimitedLog(lines=1, monotonic=lambda: now[0]))
-    monkeypatch.setattr("transcoder.transcoder.read_file_meta", None)
+    monkeypatch.setattr("transcoder.reading.read_file_meta", None)
     for now[0] in (0.0, 1.0, 59.0, 61.0):
         transcoder.transcode(GOOD, "http")
     line = "Ingest transcoding: kept: error: TypeError: 'NoneType' object is not callable"

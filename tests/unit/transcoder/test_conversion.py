@@ -1,4 +1,4 @@
-"""Implicit VR and deflated data sets: what becomes of them, and that it is proven."""
+"""Conversion of implicit VR and deflated data sets, and its proof."""
 
 from __future__ import annotations
 
