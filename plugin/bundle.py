@@ -99,6 +99,10 @@ class Bundle:
     def register(self) -> None:
         """Registers callbacks and routes; nothing where every section is off."""
         sdk = self.sdk
+        if self.loopback is not None and self.parts:
+            # Now, and not once Orthanc has started: the call keeps Python's lock while it waits for a mutex of the core,
+            # and an instance that is just being received has that mutex and waits for Python's lock.
+            self._token = sdk.GenerateRestApiAuthorizationToken()
         recorder = self.timing.recorder if self.timing else None
         transcoder = self.transcoding.transcoder if self.transcoding else None
         if self.deletion is not None:
@@ -136,7 +140,6 @@ class Bundle:
 
     def started(self) -> None:
         """ORTHANC_STARTED: the server answers, and our threads may run."""
-        self._token = self.sdk.GenerateRestApiAuthorizationToken()
         for part in self.parts:
             attempt(part.started, f"{part.section} did not start", part.lost)
 

@@ -53,7 +53,10 @@ class DeletionPart(Part):
         loopback: Loopback | None = None,
         proven: Callable[[bytes, bytes], bool] = lambda _original, _stored: False,
     ) -> None:
-        self._sdk = sdk
+        # Asked for now: later the call would wait for the core with Python's lock held, which an instance that is being
+        # received waits for. Before Orthanc 1.11.1 there is none.
+        identify = getattr(sdk, "GetDatabaseServerIdentifier", None)
+        self._database_identifier = identify() if identify is not None else ""
         self._index_path = configuration.index_path
         self._cannot_ask = refusal(configuration.core)
         self.deferred_delete = _open(configuration)
@@ -128,11 +131,10 @@ class DeletionPart(Part):
 
     def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:
         """What monitoring written for the C++ plugin reads; the identifier needs an SDK of Orthanc 1.11.1 or later."""
-        identify = getattr(self._sdk, "GetDatabaseServerIdentifier", None)
         status = worker.status()
         return rest.json_answer(
             {
-                "DatabaseServerIdentifier": identify() if identify is not None else "",
+                "DatabaseServerIdentifier": self._database_identifier,
                 "FilesPendingDeletion": status.pending + status.claimed + status.failed + status.unrecorded,
             }
         )
