@@ -275,28 +275,32 @@ def test_an_instance_from_nowhere_makes_it_look_again(start: Start) -> None:
         second.close()
 
 
-def _begun(tuner: Tuner) -> bool:
-    """Whether the watcher has seen a message begin; not how often it acknowledged, which what came before may have caused."""
+def _has_seen(tuner: Tuner, received_bytes: int) -> bool:
+    """Whether the watcher has looked at its only association since that many bytes had come, and a message has begun."""
     assert tuner._watcher is not None
-    return any(one.observation.unanswered for one in tuner._watcher.associations.values())
+    (one,) = tuner._watcher.associations.values()
+    return one.observation.unanswered and one.observation._received_bytes >= received_bytes
 
 
 def test_tells_which_data_set_was_waited_for_and_received(server: Server, start: Start) -> None:
     tuner = start(server.port)
     client, accepted = server.connect()
     until(lambda: tuner.status().open_associations == 1, "the association is seen")
-    exchange(client, accepted)
+    exchange(client, accepted, 1000)
     client.sendall(b"q")
-    until(lambda: _begun(tuner), "the first byte is seen")
+    until(lambda: _has_seen(tuner, 1001), "the first byte is seen")
+    seen_ns = time.monotonic_ns()
     time.sleep(0.05)
+    sent_ns = time.monotonic_ns()
     client.sendall(b"q" * 299_999)
     left = 300_000
     while left:
         left -= len(accepted.recv(left))
+    until(lambda: _has_seen(tuner, 301_000), "the last byte is seen")
     times = tuner.receive_times(300_000, time.monotonic_ns())
     assert times is not None
     assert times.waited_ns >= 0
-    assert times.receiving_ns >= 49_000_000
+    assert times.receiving_ns >= sent_ns - seen_ns
     assert tuner.receive_times(300_000, time.monotonic_ns()) is None, "one data set, one answer"
 
 
