@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from .histograms import bucket_bounds
 from .metrics import Source, families_of
-from .recorder import Reading, Recorder
+from .recorder import Recorder
+from .reports import Reading
 from .stages import TOTAL
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from .histograms import Counts, StageHistogram
-from .snapshot import ClientSnapshot, WindowProtocol, WindowSnapshot, stage_snapshots
+from .snapshot import ClientSnapshot, ProtocolSnapshot, WindowProtocol, WindowSnapshot, stage_snapshots
 from .stages import PROTOCOLS, TOTAL
-from .totals import Drained
+from .totals import Drained, Tally
 from .windows import Key, Window, Windows, by_client, coarse, over_clients
 
 
@@ -45,13 +45,21 @@ class History:
                 self._clients.setdefault(key, Counts()).merge(counts.counts.items(), counts.sum_ns, counts.max_ns)
                 self._windows.add(key, counts, now_ns)
 
-    def stages_of(self, protocol: str) -> dict[str, StageHistogram]:
-        """Return the histograms of one protocol by stage."""
-        return {stage: histogram for (owner, stage), histogram in self._protocols.items() if owner == protocol}
-
-    def clients_of(self, protocol: str, seconds: float) -> list[ClientSnapshot]:
-        """Return the clients of one protocol since the start, `seconds` ago."""
-        return _client_snapshots(self._clients, protocol, seconds)
+    def protocol(self, protocol: str, tally: Tally, seconds: float) -> ProtocolSnapshot:
+        """Return one protocol with its clients, since the start `seconds` ago; `tally` are its counters."""
+        histograms = {stage: histogram for (owner, stage), histogram in self._protocols.items() if owner == protocol}
+        summaries = {stage: histogram.summary() for stage, histogram in histograms.items()}
+        return ProtocolSnapshot(
+            protocol=protocol,
+            instances=tally.instances,
+            bytes=tally.size_bytes,
+            written_bytes=tally.written_bytes,
+            duplicates=tally.duplicates,
+            unfinished=tally.unfinished,
+            failed_writes=tally.failed_writes,
+            stages=stage_snapshots(summaries, seconds),
+            clients=_client_snapshots(self._clients, protocol, seconds),
+        )
 
     def windows(self, now_ns: int) -> list[WindowSnapshot]:
         """Return every window, shortest first."""

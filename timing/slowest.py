@@ -1,13 +1,12 @@
 """The slowest instances of the last while."""
 
 import heapq
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from . import stages
+from .division import work_of
 from .in_flight import InFlight
 from .snapshot import SlowInstance
-
-_OF_THE_INSTANCE_BEFORE: Final = (stages.RESPONSE, stages.WAIT)
 
 
 class Finished(NamedTuple):
@@ -71,6 +70,7 @@ class SlowestRing:
 def describe(finished: Finished) -> SlowInstance:
     """Return a kept instance as it is reported."""
     in_flight = finished.in_flight
+    total_ns = sum(duration_ns for _, duration_ns in finished.parts)
     return SlowInstance(
         finished_at=finished.finished_at,
         protocol=in_flight.protocol,
@@ -78,16 +78,11 @@ def describe(finished: Finished) -> SlowInstance:
         orthanc_id=finished.orthanc_id,
         size_bytes=in_flight.size_bytes or in_flight.written_bytes,
         outcome=in_flight.outcome,
-        total_ms=sum(duration_ns for _, duration_ns in finished.parts) / 1e6,
-        work_ms=work_of(finished.parts) / 1e6,
+        total_ms=total_ns / 1e6,
+        work_ms=work_of(in_flight, total_ns) / 1e6,
         stages={name: duration_ns / 1e6 for name, duration_ns in finished.parts},
         steps={name: duration_ns / 1e6 for name, duration_ns in finished.steps},
     )
-
-
-def work_of(parts: list[tuple[str, int]]) -> int:
-    """Return the nanoseconds of all stages but those of the instance before: its response, and the SCU's pause."""
-    return sum([duration_ns for name, duration_ns in parts if name not in _OF_THE_INSTANCE_BEFORE])
 
 
 def server_timing(finished: Finished) -> str:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from timing import ProtocolSnapshot, Recorder, Settings
 from timing.in_flight import InFlight
-from timing.recorder import MAX_IN_FLIGHT
+from timing.registry import MAX_IN_FLIGHT
 
 from .conftest import MS, Clock
 
