@@ -95,7 +95,10 @@ def reject_text(body: bytes) -> str:
     if len(body) < 4:
         return "association rejected"
     permanence = "for now" if body[1] == 2 else "for good"
-    return f"association rejected {permanence}: {_REJECT_REASONS.get((body[2], body[3]), f'source {body[2]}, reason {body[3]}')}"
+    return (
+        f"association rejected {permanence}: "
+        f"{_REJECT_REASONS.get((body[2], body[3]), f'source {body[2]}, reason {body[3]}')}"
+    )
 
 
 def command(command_field: int, sop_class: str, message_id: int, sop_instance: str = "") -> bytes:

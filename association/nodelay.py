@@ -57,5 +57,8 @@ def apply(settings: Settings, environ: MutableMapping[str, str] = os.environ) ->
             f"NoDelay: {VARIABLE}={own!r} was set before and is kept, but DCMTK ignores it (not a number): set it to 1"
         )
     if number == 0:
-        return f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm stays on, responses may stall 40 ms"
+        return (
+            f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm stays on, responses may "
+            "stall 40 ms"
+        )
     return f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm is off"

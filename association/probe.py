@@ -144,15 +144,16 @@ def _response_finding(delayed: Measurement, quick: Measurement, *, stalls: bool)
     lost_ms = delayed.p50_ms - quick.p50_ms
     if stalls:
         return (
-            f"The peer's responses stall {lost_ms:.0f} ms: it writes each in two small segments with Nagle's algorithm on, so the second "
-            "waits until the sender acknowledges the first, which senders delay. Change at the peer: TCP_NODELAY (environment variable "
-            "TCP_NODELAY=1 for what is built on DCMTK, NoDelay of DicomAssociations for Orthanc). If it is not yours to change, "
-            "acknowledge at once on the sending side: QuickAck of DicomAssociations where Orthanc sends, or the route option quickack."
+            f"The peer's responses stall {lost_ms:.0f} ms: it writes each in two small segments with Nagle's "
+            "algorithm on, so the second waits until the sender acknowledges the first, which senders delay. Change "
+            "at the peer: TCP_NODELAY (environment variable TCP_NODELAY=1 for what is built on DCMTK, NoDelay of "
+            "DicomAssociations for Orthanc). If it is not yours to change, acknowledge at once on the sending side: "
+            "QuickAck of DicomAssociations where Orthanc sends, or the route option quickack."
         )
     if not hasattr(socket, "TCP_QUICKACK"):
         return (
-            f"C-ECHO takes {delayed.p50_ms:.1f} ms (p50). This system has no TCP_QUICKACK to compare with: about 40 or 200 ms on a local "
-            "network is the sign of a stalled response."
+            f"C-ECHO takes {delayed.p50_ms:.1f} ms (p50). This system has no TCP_QUICKACK to compare with: about 40 "
+            "or 200 ms on a local network is the sign of a stalled response."
         )
     return (
         f"The peer's responses do not stall: C-ECHO takes {quick.p50_ms:.1f} ms (p50), acknowledgements delayed or not."
@@ -162,8 +163,12 @@ def _response_finding(delayed: Measurement, quick: Measurement, *, stalls: bool)
 def _store_finding(nagle: Measurement, no_delay: Measurement, *, stalls: bool) -> str:
     if stalls:
         return (
-            f"The end of a data set stalls ({nagle.stalled} of {nagle.count} C-STOREs, up to {nagle.max_ms - no_delay.p50_ms:.0f} ms each) "
-            "when the sender leaves Nagle's algorithm on: its last small segment waits for an acknowledgement that the peer delays. Change at the peer: QuickAck of DicomAssociations for "
-            "Orthanc; or at each sender: TCP_NODELAY=1 for DCMTK's tools."
+            f"The end of a data set stalls ({nagle.stalled} of {nagle.count} C-STOREs, up to "
+            f"{nagle.max_ms - no_delay.p50_ms:.0f} ms each) when the sender leaves Nagle's algorithm on: its last "
+            "small segment waits for an acknowledgement that the peer delays. Change at the peer: QuickAck of "
+            "DicomAssociations for Orthanc; or at each sender: TCP_NODELAY=1 for DCMTK's tools."
         )
-    return f"The end of a data set does not stall: C-STORE takes {nagle.p50_ms:.1f} ms (p50) as DCMTK sends, {no_delay.p50_ms:.1f} ms with TCP_NODELAY."
+    return (
+        f"The end of a data set does not stall: C-STORE takes {nagle.p50_ms:.1f} ms (p50) as DCMTK sends, "
+        f"{no_delay.p50_ms:.1f} ms with TCP_NODELAY."
+    )

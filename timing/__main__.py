@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "logs",
         nargs="+",
         metavar="LOG",
-        help="a log written with --verbose or --trace, compressed (gzip, xz, bzip2) or not; several are put in the order of time; "
-        "'-' is standard input",
+        help="a log written with --verbose or --trace, compressed (gzip, xz, bzip2) or not; several are put in the "
+        "order of time; '-' is standard input",
     )
     read.add_argument("--follow", action="store_true", help="go on reading what is added to the last LOG, until Ctrl-C")
     read.add_argument("--json", action="store_true", help="print JSON")

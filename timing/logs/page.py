@@ -50,7 +50,10 @@ def lead_of(protocol: LoggedProtocol) -> str:
     name = NAMES[protocol.protocol]
     total = next((stage for stage in protocol.stages if stage.stage == stages.TOTAL), None)
     if total is None:
-        return f"Over {name} {protocol.instances:,} instances were stored; which time belongs to which, this log does not tell."
+        return (
+            f"Over {name} {protocol.instances:,} instances were stored; which time belongs to which, this log does "
+            "not tell."
+        )
     longest = max((stage for stage in protocol.stages if stage is not total), key=lambda stage: stage.share)
     text = (
         f"Over {name} an instance takes {duration(total.p50_ms)} (median of {total.count:,}); "
@@ -102,7 +105,8 @@ def _study(study: LoggedStudy) -> Iterator[str]:
     yield f"<h2>{'A study' if study.orthanc_id else 'A run of instances'}, as it came in</h2>"
     caption = (
         f"{_shown_of(study)}. Each line is one instance, time runs to the right. "
-        f"For {duration(idle_ms)} of these {duration(whole_ms)} ({idle_ms / (whole_ms or 1):.0%}) Orthanc was working on none of them."
+        f"For {duration(idle_ms)} of these {duration(whole_ms)} ({idle_ms / (whole_ms or 1):.0%}) Orthanc was working "
+        "on none of them."
     )
     yield lanes_figure(timelines, "Waterfall of a study", caption)
     typical = _typical(study)
@@ -166,14 +170,21 @@ def _tables(protocol: LoggedProtocol) -> Iterator[str]:
 
 
 def _table(title: str, first: str, rows: Sequence[str], more: str) -> str:
-    head = f'<th>{first}</th><th class="optional">count</th><th>p50 ms</th><th class="optional">p90 ms</th><th>p99 ms</th><th class="optional">max ms</th>{more}'
+    head = (
+        f'<th>{first}</th><th class="optional">count</th><th>p50 ms</th><th class="optional">p90 ms</th><th>p99 ms'
+        f'</th><th class="optional">max ms</th>{more}'
+    )
     caption = f"<caption>{safe(title)}</caption>" if title else ""
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        "</div>"
+    )
 
 
 def _numbers(stage: StageSnapshot) -> str:
     return (
-        f'<td class="optional">{stage.count:,}</td><td>{milliseconds(stage.p50_ms)}</td><td class="optional">{milliseconds(stage.p90_ms)}</td>'
+        f'<td class="optional">{stage.count:,}</td><td>{milliseconds(stage.p50_ms)}</td>'
+        f'<td class="optional">{milliseconds(stage.p90_ms)}</td>'
         f'<td>{milliseconds(stage.p99_ms)}</td><td class="optional">{milliseconds(stage.max_ms)}</td>'
     )
 
@@ -189,11 +200,15 @@ def _gaps(protocol: LoggedProtocol) -> str:
         note = '<span class="bad-text">the 40 ms stall</span>' if is_stall else ""
         rows.append(
             f"<tr><td>{_bound(entry.low_ms)} – {_bound(entry.high_ms)}</td><td>{entry.count:,}</td>"
-            f'<td class="wide" style="width:60%"><div class="bar"><b class="{colour}" style="width:{percent(100 * entry.count / most)}"></b></div></td>'
+            '<td class="wide" style="width:60%"><div class="bar">'
+            f'<b class="{colour}" style="width:{percent(100 * entry.count / most)}"></b></div></td>'
             f'<td class="left">{note}</td></tr>'
         )
     head = "<tr><th>from – to</th><th>gaps</th><th></th><th></th></tr>"
-    return f"<table><caption>{NAMES[protocol.protocol]}</caption><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    return (
+        f"<table><caption>{NAMES[protocol.protocol]}</caption><thead>{head}</thead><tbody>{''.join(rows)}</tbody>"
+        "</table>"
+    )
 
 
 def _bound(value_ms: float) -> str:
@@ -203,13 +218,17 @@ def _bound(value_ms: float) -> str:
 def _slowest(slowest: Sequence[SlowLogged]) -> str:
     whole_ms = max(slow.total_ms for slow in slowest)
     rows = [
-        f"<tr><td>{slow.at}</td><td>{safe(NAMES.get(slow.protocol, slow.protocol))}</td><td>{milliseconds(slow.total_ms)}</td>"
+        f"<tr><td>{slow.at}</td><td>{safe(NAMES.get(slow.protocol, slow.protocol))}</td>"
+        f"<td>{milliseconds(slow.total_ms)}</td>"
         f'<td class="wide" style="width:46%">{stacked_bar(list(slow.stages.items()), whole_ms)}</td>'
         f'<td class="left optional soft">{safe(slow.client, 60)}</td></tr>'
         for slow in slowest
     ]
     names = list(dict.fromkeys(name for slow in slowest for name in slow.stages))
-    head = '<tr><th>began at</th><th>over</th><th>ms</th><th class="left">stages</th><th class="left optional">client</th></tr>'
+    head = (
+        '<tr><th>began at</th><th>over</th><th>ms</th><th class="left">stages</th><th class="left optional">client'
+        "</th></tr>"
+    )
     return (
         f'{legend(names)}<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

@@ -68,7 +68,10 @@ def slowest_svg(timelines: list[Timeline]) -> str:
 
 def _lead(slowest: Timeline) -> str:
     stage, length_ms = max(slowest.stages, key=lambda part: part[1], default=("unknown", 0.0))
-    return f"The slowest took {duration(slowest.total_ms)}; {length_ms / (slowest.total_ms or 1):.0%} of that is “{safe(stage)}”."
+    return (
+        f"The slowest took {duration(slowest.total_ms)}; {length_ms / (slowest.total_ms or 1):.0%} of that is "
+        f"“{safe(stage)}”."
+    )
 
 
 def _timeline(number: int, entry: Any) -> Timeline:
