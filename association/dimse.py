@@ -1,4 +1,6 @@
-"""The bytes of the few DICOM messages that the probe exchanges: DICOM PS3.8 section 9.3 (PDUs) and PS3.7 section 9.3, annex E (commands).
+"""Encodes and decodes the few DICOM messages that the probe exchanges.
+
+DICOM PS3.8 section 9.3 (PDUs), and PS3.7 section 9.3 and annex E (commands).
 
 A library would hide what is measured here: which bytes go out in one write, and when our kernel acknowledges what came
 in.
@@ -15,7 +17,7 @@ _IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.1"
 MAX_PDU_BYTES = 16384
 # A peer that speaks something else often sends what looks like an enormous length; nothing that the probe expects comes
 # near this.
-_LARGEST_ANSWER_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 1 << 20
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 C_STORE_RQ, C_ECHO_RQ = 0x0001, 0x0030
@@ -50,7 +52,7 @@ def pdu_length(header: bytes) -> int:
         ProtocolError: no PDU begins like that.
     """
     kind, length = struct.unpack(">BxI", header)
-    if not ASSOCIATE_RQ <= kind <= ABORT or header[1] != 0 or length > _LARGEST_ANSWER_BYTES:
+    if not ASSOCIATE_RQ <= kind <= ABORT or header[1] != 0 or length > _MAX_ANSWER_BYTES:
         raise ProtocolError(f"the peer does not speak DICOM: it answered {header!r}")
     return int(length)
 
@@ -82,7 +84,7 @@ def parse_accept(body: bytes) -> Accepted:
             lengths = [part for sub, part in _items(value) if sub == 0x51 and len(part) == 4]
             max_pdu_bytes = struct.unpack(">I", lengths[0])[0] if lengths else 0
     if result is None:
-        raise ProtocolError("the peer accepted the association without a word on the presentation context")
+        raise ProtocolError("the peer accepted the association without a presentation context")
     if result != 0:
         reason = {1: "user", 3: "SOP class", 4: "transfer syntax"}.get(result, f"reason {result}")
         raise ProtocolError(f"the peer accepted the association but not what is to be sent (refused for its {reason})")
@@ -95,10 +97,8 @@ def reject_text(body: bytes) -> str:
     if len(body) < 4:
         return "association rejected"
     permanence = "for now" if body[1] == 2 else "for good"
-    return (
-        f"association rejected {permanence}: "
-        f"{_REJECT_REASONS.get((body[2], body[3]), f'source {body[2]}, reason {body[3]}')}"
-    )
+    reason = _REJECT_REASONS.get((body[2], body[3]), f"source {body[2]}, reason {body[3]}")
+    return f"association rejected {permanence}: {reason}"
 
 
 def command(command_field: int, sop_class: str, message_id: int, sop_instance: str = "") -> bytes:

@@ -1,4 +1,4 @@
-"""When a message of an association began to arrive, when it ended, and which data set a callback has just been handed."""
+"""Tells when a message of an association began and ended to arrive, and which message a callback has just got."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReceiveTimes(NamedTuple):
 
 
 class Observation:
-    """What one association's peer is sending: pure bookkeeping on counters, no system calls.
+    """Follows what one association's peer is sending, from the counters of its connection; makes no system calls.
 
     A message is everything that arrives between two answers of ours: in DIMSE a C-STORE request and its data set. The
     kernel counts bytes, not messages; the count of segments sent tells that an answer lies between two looks.

@@ -1,4 +1,4 @@
-"""Whether a DICOM peer stalls, measured from outside: politely, one association at a time, a bounded number of messages."""
+"""Measures from outside whether a DICOM peer stalls: one association at a time, a bounded number of messages."""
 
 from __future__ import annotations
 

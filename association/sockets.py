@@ -1,4 +1,4 @@
-"""Sockets of this process by descriptor number: which belong to the DICOM server, what the kernel counts of them, TCP_QUICKACK.
+"""Finds the DICOM server's sockets by descriptor number, reads their counters and sets TCP_QUICKACK.
 
 The numbers belong to DCMTK. We never own them: no socket object (its destructor would close DCMTK's connection), no dup
 (it would keep the connection open after DCMTK's close, and the peer would wait for an end that does not come). A system
@@ -76,7 +76,7 @@ class RawSockets:
         self._buffer_at = ctypes.addressof(self._buffer)
 
     def quick_ack(self, fd: int) -> bool:
-        """Takes the connection out of delayed-acknowledgement mode and sends the acknowledgement that waits, if one does.
+        """Ends delayed-acknowledgement mode, and sends the acknowledgement that waits, if one does.
 
         Returns:
             False where the number is no TCP socket (any more).

@@ -1,4 +1,4 @@
-"""What the plugin holds: starts and stops the watcher, tells its state, answers when a data set arrived."""
+"""Starts and stops the watcher, tells its state, and when a data set arrived: what the plugin calls."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class Tuner:
         self._raw_lock = threading.Lock()
 
     def start(self) -> None:
-        """Starts the watcher's thread (on ORTHANC_STARTED); does nothing where it runs, is switched off or cannot work."""
+        """Starts the watcher's thread (on ORTHANC_STARTED).
+
+        Does nothing where it runs already, is switched off or cannot work.
+        """
         if self._thread is not None or not (self._settings.enable and self._settings.quick_ack):
             return
         if not self._supported:

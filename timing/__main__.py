@@ -1,4 +1,4 @@
-"""`python -m timing`: where the time of each instance went, from Orthanc's log or from the answer of GET /timing/slowest."""
+"""`python -m timing`: where the time of each instance went, from Orthanc's log or from GET /timing/slowest."""
 
 import argparse
 import sys

@@ -3,9 +3,9 @@
 from typing import Final
 
 OTHER: Final = "(other)"
-"""Everybody beyond the bound."""
+"""The label of all clients beyond the bound."""
 UNNAMED: Final = "(none)"
-"""Whoever gave no name, or one of blanks, or came another way than over the network."""
+"""The label of clients without a name: none was given, it was blank, or they did not come over the network."""
 _LENGTH: Final = 64
 
 
@@ -20,10 +20,10 @@ def printable(name: str) -> str:
 
 
 class ClientNames:
-    """Gives the first `most` names a label of their own and all others one together. Not thread-safe: the recorder's lock guards it.
+    """Gives each of the first `most` names a label of its own, and all others one label together.
 
-    First come, first served, because a label that goes to another client while it is counted would be a lie; a reset
-    frees them.
+    First come, first served: a label never goes from one client to another while it is counted. A reset frees them.
+    Not thread-safe: the registry's lock guards it.
     """
 
     def __init__(self, most: int) -> None:

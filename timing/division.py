@@ -23,7 +23,8 @@ _TRANSCODING_STEPS: Final = {step.name: f"{step.stage}.{step.name}" for step in 
 def stages_of(instance: InFlight, committed_ns: int) -> list[tuple[str, int]]:
     """Return (stage, nanoseconds) for each stage that is known; their sum is the instance's total by construction.
 
-    Time between two events whose event in between is missing is given to the stage "unknown", never shared out.
+    Time between two events whose event in between is missing is given to the stage "unknown", never
+    divided among stages.
     """
     parts: list[tuple[str, int]] = []
     if instance.response_ns is not None:
@@ -72,7 +73,7 @@ def _without_writes(instance: InFlight, committed_ns: int) -> list[tuple[str, in
 
 
 def steps_of(instance: InFlight, parts: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Return ("stage.step", nanoseconds) for the stages in `parts` whose steps are known; they add up to their stage."""
+    """Return ("stage.step", nanoseconds) where the steps of a stage in `parts` are known; they add up to the stage."""
     steps: list[tuple[str, int]] = []
     for stage, duration_ns in parts:
         if stage == TRANSCODE and instance.steps:

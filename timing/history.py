@@ -1,4 +1,4 @@
-"""What was recorded, folded into histograms for readers: since the start by protocol and by client, and the last minutes."""
+"""Histograms of what was recorded: since the start by protocol and by client, and of the last minutes."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,10 @@ class ClientBuckets(NamedTuple):
 
 
 class History:
-    """Three significant digits by protocol, two by client and by window. Not thread-safe: the recorder's fold lock guards it."""
+    """Histograms of three significant digits by protocol, and of two by client and by window.
+
+    Not thread-safe: the fold lock guards it.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self._protocols: dict[tuple[str, str], StageHistogram] = {}

@@ -1,4 +1,4 @@
-"""What the process holds: resident memory from /proc, and glibc's malloc by ctypes. Nothing is invented where either is missing."""
+"""Reads the memory of this process, from /proc and from glibc's malloc; where either is missing it says "unknown"."""
 
 import ctypes
 import logging
@@ -96,7 +96,7 @@ class Memory:
         return self._libc is not None
 
     def trim(self) -> int:
-        """Give free memory back to the system; other threads' malloc may wait for as long as their arena is being trimmed.
+        """Give free memory back to the system; other threads' malloc may wait while their arena is being trimmed.
 
         Returns:
             By how many bytes resident memory is smaller now; 0 where malloc is not glibc's.

@@ -161,7 +161,7 @@ class Recorder:
         return self._registry.idle_seconds()
 
     def fold(self) -> None:
-        """Move what was recorded into the histograms; call it every windows.FOLD_S seconds, so that windows are right."""
+        """Move what was recorded into the histograms; windows are right if this runs every windows.FOLD_S seconds."""
         self._reports.fold()
 
     def windows(self) -> list[WindowSnapshot]:
@@ -186,6 +186,6 @@ class Recorder:
 
 
 def _is_another_write(instance: InFlight, now_ns: int) -> bool:
-    """Tell whether a write that begins now is too late to belong to the writes of an instance whose arrival was not seen."""
+    """Tell whether a write that begins now is too late for an instance whose arrival was not seen."""
     is_idle = instance.received_ns is None and instance.state is not State.WRITING
     return is_idle and now_ns - instance.since_ns > _SAME_INSTANCE_NS

@@ -103,7 +103,10 @@ class Registry:
             self._totals.clear()
 
     def _count_in_flight(self) -> int:
-        """The lock is held. Writes of no known instance do not count: most are attachments of users, which never end."""
+        """Return how many received instances are in flight; the lock is held.
+
+        Writes of no known instance do not count: most are attachments of users, which no commit ends.
+        """
         return sum(instance.received_ns is not None for instance in self.by_thread.values())
 
     def _abandon(self, ident: int) -> None:

@@ -1,4 +1,4 @@
-"""The slowest instances of the last while."""
+"""Keeps the slowest recent instances."""
 
 import heapq
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from .snapshot import SlowInstance
 
 
 class Finished(NamedTuple):
-    """An instance that was stored, as the ring keeps it: `parts` are its stages, `steps` the parts of those, in nanoseconds."""
+    """An instance that was stored: `parts` are its stages, `steps` the parts of those, in nanoseconds."""
 
     finished_ns: int
     finished_at: float
@@ -21,7 +21,7 @@ class Finished(NamedTuple):
 
 
 class SlowestRing:
-    """Keeps at most `size` instances, none older than `recent_ns`. Not thread-safe: the recorder's lock guards it.
+    """Keeps at most `size` instances, none older than `recent_ns`. Not thread-safe: the registry's lock guards it.
 
     An instance that a slower one pushed out does not come back when that one grows old: the list is of the slowest,
     not of all that were slow.
@@ -86,7 +86,7 @@ def describe(finished: Finished) -> SlowInstance:
 
 
 def server_timing(finished: Finished) -> str:
-    """Return an instance's stages in the syntax of HTTP's Server-Timing header, durations in milliseconds; steps as "stage.step"."""
+    """Return an instance's stages as HTTP's Server-Timing header has them, in milliseconds; steps as "stage.step"."""
     durations = [*finished.parts, *finished.steps]
     total_ns = sum([duration_ns for _, duration_ns in finished.parts])
     return ", ".join(

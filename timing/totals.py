@@ -47,7 +47,7 @@ class Drained(NamedTuple):
 
 
 class Totals:
-    """Counters, pending durations and the slowest instances. Not thread-safe: the recorder's lock guards it."""
+    """Counters, pending durations and the slowest instances. Not thread-safe: the registry's lock guards it."""
 
     def __init__(self, slowest: SlowestRing, clients: ClientNames) -> None:
         self.slowest = slowest

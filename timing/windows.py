@@ -79,7 +79,7 @@ class _Ring:
 
 
 class Windows:
-    """All windows. Not thread-safe: the recorder's fold lock guards it."""
+    """All windows. Not thread-safe: the fold lock guards it."""
 
     def __init__(self, now_ns: int) -> None:
         self._rings = [_Ring(minutes, now_ns) for minutes in WINDOWS_MINUTES]

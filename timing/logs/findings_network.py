@@ -29,7 +29,7 @@ _QUICK: Final = (
 
 
 def _stalled_receiving(account: Account) -> Iterator[Finding]:
-    """Find data sets whose end came 40 ms late: compared with HTTP where there is some, else with the quickest over C-STORE."""
+    """Find data sets whose end came 40 ms late: compared with HTTP if it was used, else with the quickest C-STORE."""
     over_http = summary_of(account, stages.HTTP, stages.RECEIVE)
     over_cstore = summary_of(account, stages.CSTORE, stages.RECEIVE)
     if not over_cstore.count:

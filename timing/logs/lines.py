@@ -90,6 +90,6 @@ def _day_of_year(month_and_day: str) -> int | None:
 
 @lru_cache(maxsize=64)
 def _process(prefix: str) -> str:
-    """Return the container that docker-compose names before each line, or the process that journald does; "" where there is neither."""
+    """Return what docker-compose (the container) or journald (the process) puts before each line; "" without either."""
     found = _CONTAINER.match(prefix) or _UNIT.search(prefix)
     return found[1] if found else ""

@@ -80,7 +80,7 @@ def _watch(reader: LogReader, name: str, show: Callable[[], None], every_s: floa
 
 
 class _sigterm_as_interrupt:  # noqa: N801 - a context manager, used like a function
-    """SIGTERM ends the watching as Ctrl-C does: the report is still printed. Only the main thread may ask for signals."""
+    """Ends the watching on SIGTERM as on Ctrl-C: the report is still printed. Only the main thread may ask for this."""
 
     def __enter__(self) -> None:
         self._before = None

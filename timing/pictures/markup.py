@@ -8,7 +8,7 @@ _CUT: Final = 160
 
 
 def safe(text: str, length: int = _CUT) -> str:
-    """Return `text` for element content and quoted attributes: cut, without control and direction characters, escaped."""
+    """Return `text` for elements and quoted attributes: cut, without control and direction characters, escaped."""
     shown = "".join(
         "\ufffd" if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Co", "Cn"} else sign for sign in text[:length]
     )

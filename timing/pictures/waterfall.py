@@ -63,7 +63,7 @@ def instance_picture(timeline: Timeline) -> Picture:
 
 
 def lanes_picture(timelines: Sequence[Timeline]) -> Picture:
-    """Draw many instances, each on a lane of its own, on one clock; `timelines` are in the order in which they begin."""
+    """Draw many instances, each on a lane of its own; `timelines` are in the order in which they begin."""
     first_ms = min((timeline.begin_ms for timeline in timelines), default=0.0)
     last_ms = max((timeline.begin_ms + timeline.total_ms for timeline in timelines), default=0.0)
     whole_ms = (last_ms - first_ms) or 1.0

@@ -124,7 +124,10 @@ def test_can_be_imported_where_there_is_neither_epoll_nor_fcntl() -> None:
 
 
 def test_peers_see_the_end_while_the_watcher_runs(server: Server, start: Start) -> None:
-    """200 associations: closed, aborted and dropped in mid-transfer. A socket that we kept open would leave its peer waiting."""
+    """200 associations, closed, aborted and dropped in mid-transfer.
+
+    A socket that we kept open would leave its peer waiting.
+    """
     tuner = start(server.port)
     for number in range(200):
         client, accepted = server.connect()
@@ -276,7 +279,7 @@ def test_an_instance_from_nowhere_makes_it_look_again(start: Start) -> None:
 
 
 def _has_seen(tuner: Tuner, received_bytes: int) -> bool:
-    """Whether the watcher has looked at its only association since that many bytes had come, and a message has begun."""
+    """Whether the watcher has seen that many bytes on its only association, and a message has begun."""
     assert tuner._watcher is not None
     (one,) = tuner._watcher.associations.values()
     return one.observation.unanswered and one.observation._received_bytes >= received_bytes
@@ -336,7 +339,7 @@ def test_watches_outgoing_associations_while_a_job_runs(server: Server, start: S
 
 
 def test_a_request_without_an_answer_makes_it_look_for_outgoing_ones(server: Server, start: Start) -> None:
-    """C-MOVE: the answer comes after what was asked for has been sent, over an association that Orthanc opens itself."""
+    """C-MOVE: the answer comes after the instances were sent, over an association that Orthanc opens itself."""
     own = Server()
     try:
         tuner = start(own.port, modality_ports=(server.port,))

@@ -83,7 +83,7 @@ PREFIXES = (
 
 @st.composite
 def mutilated(draw: st.DrawFn) -> bytes:
-    """Some lines of a real log: cut, doubled, swapped, mixed with another log's, behind prefixes, with bytes changed."""
+    """Lines of a real log: cut, doubled, swapped, mixed with another log's, behind prefixes, with bytes changed."""
     lines = [line.encode() for line in draw(st.sampled_from(REAL))]
     start = draw(st.integers(0, len(lines) - 1))
     lines = lines[start : start + draw(st.integers(1, 60))]
