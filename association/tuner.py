@@ -16,7 +16,8 @@ from .sockets import OPEN_STATES, RawSockets, Role
 from .tcp_info import TcpInfo
 
 if TYPE_CHECKING:
-    from .watcher import Association, Watcher
+    from .watched import Association
+    from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Tuner:
         return TunerStatus(
             supported=self._supported,
             running=thread is not None and thread.is_alive(),
-            listening=bool(watcher and watcher.listeners),
+            listening=watcher is not None and watcher.listening,
             open_associations=still_open.count(Role.INCOMING),
             open_outgoing=still_open.count(Role.OUTGOING),
             associations_seen=counters.associations_seen if counters else 0,

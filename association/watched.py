@@ -1,0 +1,34 @@
+"""What the watcher knows of one connection, and what it counts."""
+
+from __future__ import annotations
+
+from .observe import Observation
+from .sockets import Found
+
+
+class Association:
+    """One connection that is watched."""
+
+    __slots__ = ("acknowledged", "cookie", "fd", "observation", "role")
+
+    def __init__(self, found: Found, now_ns: int) -> None:
+        self.fd = found.fd
+        self.cookie = found.cookie
+        self.role = found.role
+        self.observation = Observation(now_ns, found.info)
+        self.acknowledged = -1  # data segments we had sent when we last left pingpong mode
+
+    def __repr__(self) -> str:
+        return f"Association(fd={self.fd}, cookie={self.cookie}, {self.role.value})"
+
+
+class Counters:
+    """What the watcher has done since it was made; written by its thread only."""
+
+    def __init__(self) -> None:
+        self.associations_seen = 0
+        self.outgoing_seen = 0
+        self.wake_ups = 0
+        self.acks_forced = 0
+        self.scans = 0
+        self.cpu_ns = 0
