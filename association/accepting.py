@@ -7,7 +7,7 @@ import logging
 
 from .listener import ConnectionAlarm
 from .schedule import Reason, Schedule
-from .sockets import Found, RawSockets
+from .sockets import FoundSocket, RawSockets
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Listeners:
         self._quiet_scans = 0
         self._schedule.begin(Reason.ACCEPTING, now_ns, 0, 50)
 
-    def follow(self, found: list[Found], dicom_port: int, now_ns: int) -> None:
+    def follow(self, found: list[FoundSocket], dicom_port: int, now_ns: int) -> None:
         """Takes in the listening sockets that a scan found."""
         known = {one.fd: one.cookie for one in found}
         for fd, cookie in known.items():
@@ -50,7 +50,7 @@ class Listeners:
             self._schedule.begin(Reason.LISTENER, now_ns, first_ms, limit_ms)
         self._end_accepting(found)
 
-    def _end_accepting(self, found: list[Found]) -> None:
+    def _end_accepting(self, found: list[FoundSocket]) -> None:
         """Ends the scans for an accepted connection when none waits and its descriptor had the time to appear."""
         waiting = any(one.info.unacked for one in found)
         self._quiet_scans = 0 if waiting else self._quiet_scans + 1

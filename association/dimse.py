@@ -35,7 +35,7 @@ _REJECT_REASONS = {
 
 
 class ProtocolError(ValueError):
-    """Bytes that are no DICOM upper layer protocol, or not what was to come; the message says which in one line."""
+    """The peer sent no DICOM upper layer protocol, or not what was expected; the message says it in one line."""
 
 
 class Accepted(NamedTuple):
@@ -46,7 +46,7 @@ class Accepted(NamedTuple):
 
 
 def pdu_length(header: bytes) -> int:
-    """Length of what follows a PDU's first six bytes.
+    """Returns the length of what follows a PDU's first six bytes.
 
     Raises:
         ProtocolError: no PDU begins like that.
@@ -58,7 +58,7 @@ def pdu_length(header: bytes) -> int:
 
 
 def associate_request(calling: str, called: str, sop_class: str, transfer_syntax: str) -> bytes:
-    """A-ASSOCIATE-RQ with one presentation context (PS3.8 section 9.3.2).
+    """Encodes an A-ASSOCIATE-RQ with one presentation context (PS3.8 section 9.3.2).
 
     Raises:
         ValueError: an AE title that is empty, longer than 16 characters, or not ASCII.
@@ -71,7 +71,7 @@ def associate_request(calling: str, called: str, sop_class: str, transfer_syntax
 
 
 def parse_accept(body: bytes) -> Accepted:
-    """What an A-ASSOCIATE-AC agrees to (PS3.8 section 9.3.3).
+    """Decodes an A-ASSOCIATE-AC (PS3.8 section 9.3.3).
 
     Raises:
         ProtocolError: malformed, or the presentation context was not accepted.
@@ -93,7 +93,7 @@ def parse_accept(body: bytes) -> Accepted:
 
 
 def reject_text(body: bytes) -> str:
-    """Words for an A-ASSOCIATE-RJ (PS3.8 section 9.3.4)."""
+    """Returns an A-ASSOCIATE-RJ in words (PS3.8 section 9.3.4)."""
     if len(body) < 4:
         return "association rejected"
     permanence = "for now" if body[1] == 2 else "for good"
@@ -102,7 +102,7 @@ def reject_text(body: bytes) -> str:
 
 
 def command(command_field: int, sop_class: str, message_id: int, sop_instance: str = "") -> bytes:
-    """The command set of a C-ECHO-RQ, or with `sop_instance` of a C-STORE-RQ (PS3.7 sections 9.3.5.1 and 9.3.1.1)."""
+    """Encodes a C-ECHO-RQ, or with `sop_instance` of a C-STORE-RQ (PS3.7 sections 9.3.5.1 and 9.3.1.1)."""
     elements = _element(0x0002, _uid(sop_class))
     elements += _element(0x0100, struct.pack("<H", command_field)) + _element(0x0110, struct.pack("<H", message_id))
     if sop_instance:
@@ -114,12 +114,12 @@ def command(command_field: int, sop_class: str, message_id: int, sop_instance: s
 
 
 def data_header(context_id: int, length: int, *, is_command: bool, last: bool) -> bytes:
-    """The 12 bytes before a fragment: P-DATA-TF and PDV header (PS3.8 section 9.3.5, annex E.2)."""
+    """Encodes the 12 bytes before a fragment: P-DATA-TF and PDV header (PS3.8 section 9.3.5, annex E.2)."""
     return struct.pack(">BxIIBB", P_DATA, length + 6, length + 2, context_id, is_command | last << 1)
 
 
 def command_fragments(body: bytes) -> tuple[bytes, bool]:
-    """The command bytes of one P-DATA-TF, and whether they are the last.
+    """Returns the command bytes of one P-DATA-TF, and whether they are the last.
 
     Raises:
         ProtocolError: malformed.
@@ -139,7 +139,7 @@ def command_fragments(body: bytes) -> tuple[bytes, bool]:
 
 
 def status(command_set: bytes) -> int:
-    """(0000,0900) of a response.
+    """Returns the status, (0000,0900), of a response.
 
     Raises:
         ProtocolError: not there, or malformed.

@@ -48,7 +48,7 @@ class Report(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to measure, and under which names."""
+    """The peer to measure, and the AE titles to use."""
 
     host: str
     port: int
@@ -60,7 +60,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def run(
     target: Target, count: int = 20, instance: Instance | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """Two associations with `count` C-ECHOs each; with `instance` two more that store it a few times.
+    """Measures two associations with `count` C-ECHOs each; with `instance` two more that store it.
 
     Args:
         target: the peer.
@@ -115,7 +115,7 @@ def _measurement(times_ms: list[float], baseline_ms: float) -> Measurement:
 def judge(
     target: Target, delayed: list[float], quick: list[float], nagle: list[float], no_delay: list[float]
 ) -> Report:
-    """What four lists of round trips (ms) mean; the last two are empty where nothing was stored."""
+    """Judges four lists of round trips (ms); the last two are empty where nothing was stored."""
     base_ms = statistics.median(quick)
     echo_delayed, echo_quick = _measurement(delayed, base_ms), _measurement(quick, base_ms)
     response_stalls = echo_delayed.p50_ms - echo_quick.p50_ms >= STALL_MS

@@ -1,17 +1,17 @@
-"""What the watcher knows of one connection, and what it counts."""
+"""A connection that the watcher follows, and the watcher's counters."""
 
 from __future__ import annotations
 
 from .observe import Observation
-from .sockets import Found
+from .sockets import FoundSocket
 
 
 class Association:
-    """One connection that is watched."""
+    """One connection that the watcher follows."""
 
     __slots__ = ("acknowledged", "cookie", "fd", "observation", "role")
 
-    def __init__(self, found: Found, now_ns: int) -> None:
+    def __init__(self, found: FoundSocket, now_ns: int) -> None:
         self.fd = found.fd
         self.cookie = found.cookie
         self.role = found.role
@@ -23,7 +23,7 @@ class Association:
 
 
 class Counters:
-    """What the watcher has done since it was made; written by its thread only."""
+    """Counts what the watcher has done; written by its thread only."""
 
     def __init__(self) -> None:
         self.associations_seen = 0

@@ -9,7 +9,8 @@ set; the first bytes of the next request are what wakes us.
 
 Why EPOLLOUT among the events: an edge-triggered epoll_wait asks the socket again before it reports, and when DCMTK has
 read the bytes already there is nothing to report; the wake-up is lost, and the 40 ms are back (measured: most of them).
-A connection can nearly always be written to, so with EPOLLOUT in the mask each arrival is reported, whoever was faster.
+A connection can nearly always be written to, so with EPOLLOUT in the mask each arrival is reported, also those that
+DCMTK has read first.
 
 A descriptor that DCMTK closes leaves the epoll set by itself, as the set refers to the connection without keeping it
 open (man epoll(7)).
@@ -27,7 +28,7 @@ from .accepting import Listeners
 from .listener import ConnectionAlarm
 from .schedule import Reason, Schedule
 from .settings import Settings
-from .sockets import Found, RawSockets, Role
+from .sockets import FoundSocket, RawSockets, Role
 from .wakeup import Wakeup
 from .watched import Association, Counters
 
@@ -88,7 +89,7 @@ class Watcher:
         self._wakeup.wake()
 
     def run(self) -> None:
-        """The loop, until `stop`. Descriptors are closed when it ends, whatever ended it."""
+        """Watches until `stop`. Descriptors are closed when it ends, also where it raises."""
         try:
             alarm = ConnectionAlarm()  # here: it is for the thread that makes it
             listeners = Listeners(alarm, self._schedule, self.settings.rescan_seconds)
@@ -156,7 +157,7 @@ class Watcher:
             self._schedule.begin(Reason.OUTGOING, now_ns, first_ms, 100)
 
     def _unanswered(self, now_ns: int) -> bool:
-        """Whether a request waits for our answer. No event tells of an answer that is sent: the counters do."""
+        """Returns whether a request waits for our answer. Only the counters tell that an answer was sent."""
         with self.lock:
             for fd, association in self.associations.items():
                 if association.role is Role.INCOMING and association.observation.unanswered:
@@ -182,7 +183,7 @@ class Watcher:
             self._register(one)
         listeners.follow([one for one in found if one.role is Role.LISTENER], self.dicom_port, now_ns)
 
-    def _register(self, found: Found) -> None:
+    def _register(self, found: FoundSocket) -> None:
         # FileExistsError: the number is in the set already, and as closed descriptors leave it, by the same connection.
         # Other OSErrors: closed since the scan. Being writable it is reported at once, which is its first
         # acknowledgement.

@@ -100,7 +100,7 @@ def _waterfall(options: argparse.Namespace) -> int:
 
 
 def _report(names: Sequence[str]) -> LogReport:
-    """Read the logs, with a progress bar where someone looks on."""
+    """Read the logs, with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         return read_logs(names)
     sizes = {name: Path(name).stat().st_size for name in names if name != "-"}

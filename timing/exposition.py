@@ -111,7 +111,7 @@ class _BundleCollector(Collector):
             first = not self._errors[name]
             self._errors[name] += 1
         if first:
-            _log.warning("Metrics of %s are left out of the exposition: it failed (said once)", name, exc_info=True)
+            _log.warning("Metrics of %s are left out of the exposition: it failed (logged once)", name, exc_info=True)
 
 
 # Attribute of a tally, metric, help.

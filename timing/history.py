@@ -10,7 +10,7 @@ from .windows import Key, Window, Windows, by_client, coarse, over_clients
 
 
 class StageBuckets(NamedTuple):
-    """One stage (or "stage.step") of one protocol as Prometheus wants it: see histograms.BUCKETS_SECONDS."""
+    """One stage (or "stage.step") of one protocol in the form of Prometheus: see histograms.BUCKETS_SECONDS."""
 
     protocol: str
     stage: str

@@ -68,8 +68,7 @@ class Recorder:
             receiving_ns: how long receiving the data set took; None where that is not known.
             queued_ns: how long ago the data set's last byte came; None where that is not known.
             association: names the association for as long as it lasts.
-            follows: this is the very next instance on the association after the one recorded before, so that the
-                response to that one can be told from the wait.
+            follows: no other instance came on the association since the one recorded before.
         """
         now_ns = self._clock()
         instance = InFlight(stages.known_protocol(protocol), size_bytes, now_ns, arrival_seen=True)

@@ -50,7 +50,7 @@ class WindowProtocol(msgspec.Struct, frozen=True):
 
 
 class WindowSnapshot(msgspec.Struct, frozen=True):
-    """The last `minutes`, `seconds` long in truth: up to a twelfth longer, and shorter just after a start."""
+    """The last `minutes`, in fact `seconds` long: up to a twelfth longer, and shorter just after a start."""
 
     minutes: int
     seconds: float

@@ -26,7 +26,7 @@ MEANINGS: Final = {
 
 
 def stage_tables(protocol: LoggedProtocol) -> Iterator[str]:
-    """Yield the table of stages, and the one of what lies beside them."""
+    """Yield the table of stages, and the one of what was measured beside them."""
     rows = [
         f"<tr{' class=total' if stage.stage == stages.TOTAL else ''}>"
         f"<td>{swatch(stage.stage) if stage.stage != stages.TOTAL else ''}{safe(stage.stage)}</td>{_numbers(stage)}"

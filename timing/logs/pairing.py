@@ -6,7 +6,7 @@ By thread where the log names threads, else only where it is certain to which in
 from collections.abc import Callable
 
 from .. import stages
-from .account import ANSWER, GAP, LONGEST_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account, LastStored
+from .account import ANSWER, GAP, MAX_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account, LastStored
 from .events import Event, Kind
 from .instance import LoggedInstance
 from .threads import Threads, ThreadState
@@ -70,7 +70,7 @@ class Pairing:
     def _gap(self, protocol: str, client: str, begun_us: int, orphan_us: int | None = None) -> None:
         stored_us = self._last_stored.take(client)
         stored_us = orphan_us if stored_us is None else stored_us
-        if stored_us is not None and 0 <= begun_us - stored_us <= LONGEST_GAP_US:
+        if stored_us is not None and 0 <= begun_us - stored_us <= MAX_GAP_US:
             self._account.add(protocol, GAP, begun_us - stored_us)
 
     def _on_association(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
@@ -162,7 +162,7 @@ class Pairing:
 
         That is an upper bound, since no line ends the answer.
         """
-        if state.answering_us is not None and not state.open and 0 <= now_us - state.answering_us <= LONGEST_GAP_US:
+        if state.answering_us is not None and not state.open and 0 <= now_us - state.answering_us <= MAX_GAP_US:
             self._account.add(stages.HTTP, ANSWER, now_us - state.answering_us)
         state.answering_us = None
 

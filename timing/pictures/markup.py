@@ -1,4 +1,4 @@
-"""Text for HTML and SVG, from people and machines that may mean no good."""
+"""Makes text safe for HTML and SVG, and writes durations and lengths."""
 
 import html
 import unicodedata

@@ -14,7 +14,7 @@ from .style import PICTURE, class_of
 _AXIS: Final = 24
 _STEP: Final = 36
 _LANE: Final = 13
-_MOST_TICKS: Final = 5
+_MAX_TICKS: Final = 5
 _WIDTH: Final = 860
 _MARGIN: Final = 24
 
@@ -151,9 +151,9 @@ def _axis(whole_ms: float, height: int, top: int) -> str:
 
 
 def _tick_step(whole_ms: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, so that there are at most _MOST_TICKS of them."""
-    power = 10.0 ** math.floor(math.log10(whole_ms / _MOST_TICKS))
-    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * _MOST_TICKS >= whole_ms)
+    """Return 1, 2 or 5 times a power of ten, so that there are at most _MAX_TICKS of them."""
+    power = 10.0 ** math.floor(math.log10(whole_ms / _MAX_TICKS))
+    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * _MAX_TICKS >= whole_ms)
 
 
 def _tick(at_ms: float, step_ms: float) -> str:
