@@ -160,7 +160,6 @@ def test_a_prompt_peer_does_not_stall() -> None:
 def test_a_peer_that_writes_its_response_in_two_segments_stalls(fake: Callable[..., int]) -> None:
     stalling_port, prompt_port = fake(stalling), fake(prompt)
     report = measured(lambda: probe.run(target(stalling_port), count=5), stalls=True)
-    assert report.echo_delayed.min_ms > probe.STALL_MS, "each of them waits"
     assert report.echo_delayed.p50_ms - report.echo_quick.p50_ms > probe.STALL_MS
     assert "TCP_NODELAY" in report.findings[0]
     measured(lambda: probe.run(target(prompt_port), count=5), stalls=False)
