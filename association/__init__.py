@@ -1,4 +1,4 @@
-"""DICOM associations at the speed of the network: TCP_NODELAY, TCP_QUICKACK, and when the bytes of a data set arrived."""
+"""Keeps TCP from delaying DICOM associations (TCP_NODELAY, TCP_QUICKACK), and tells when a data set arrived."""
 
 from . import nodelay
 from .observe import ReceiveTimes

@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--store",
         type=Path,
         metavar="FILE",
-        help=f"also send FILE, --count times but at most {probe.MAX_STORE_COUNT}, in each of two associations; the peer keeps it",
+        help=f"also send FILE, --count times but at most {probe.MAX_STORE_COUNT}, in each of two associations; the "
+        "peer keeps it",
     )
     one.add_argument("--timeout", type=float, default=10.0, help="seconds for each answer (default %(default)s)")
     one.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -1,4 +1,6 @@
-"""The bytes of the few DICOM messages that the probe exchanges: DICOM PS3.8 section 9.3 (PDUs) and PS3.7 section 9.3, annex E (commands).
+"""Encodes and decodes the few DICOM messages that the probe exchanges.
+
+DICOM PS3.8 section 9.3 (PDUs), and PS3.7 section 9.3 and annex E (commands).
 
 A library would hide what is measured here: which bytes go out in one write, and when our kernel acknowledges what came
 in.
@@ -15,7 +17,7 @@ _IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.1"
 MAX_PDU_BYTES = 16384
 # A peer that speaks something else often sends what looks like an enormous length; nothing that the probe expects comes
 # near this.
-_LARGEST_ANSWER_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 1 << 20
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 C_STORE_RQ, C_ECHO_RQ = 0x0001, 0x0030
@@ -33,7 +35,7 @@ _REJECT_REASONS = {
 
 
 class ProtocolError(ValueError):
-    """Bytes that are no DICOM upper layer protocol, or not what was to come; the message says which in one line."""
+    """The peer sent no DICOM upper layer protocol, or not what was expected; the message says it in one line."""
 
 
 class Accepted(NamedTuple):
@@ -44,19 +46,19 @@ class Accepted(NamedTuple):
 
 
 def pdu_length(header: bytes) -> int:
-    """Length of what follows a PDU's first six bytes.
+    """Returns the length of what follows a PDU's first six bytes.
 
     Raises:
         ProtocolError: no PDU begins like that.
     """
     kind, length = struct.unpack(">BxI", header)
-    if not ASSOCIATE_RQ <= kind <= ABORT or header[1] != 0 or length > _LARGEST_ANSWER_BYTES:
+    if not ASSOCIATE_RQ <= kind <= ABORT or header[1] != 0 or length > _MAX_ANSWER_BYTES:
         raise ProtocolError(f"the peer does not speak DICOM: it answered {header!r}")
     return int(length)
 
 
 def associate_request(calling: str, called: str, sop_class: str, transfer_syntax: str) -> bytes:
-    """A-ASSOCIATE-RQ with one presentation context (PS3.8 section 9.3.2).
+    """Encodes an A-ASSOCIATE-RQ with one presentation context (PS3.8 section 9.3.2).
 
     Raises:
         ValueError: an AE title that is empty, longer than 16 characters, or not ASCII.
@@ -69,7 +71,7 @@ def associate_request(calling: str, called: str, sop_class: str, transfer_syntax
 
 
 def parse_accept(body: bytes) -> Accepted:
-    """What an A-ASSOCIATE-AC agrees to (PS3.8 section 9.3.3).
+    """Decodes an A-ASSOCIATE-AC (PS3.8 section 9.3.3).
 
     Raises:
         ProtocolError: malformed, or the presentation context was not accepted.
@@ -82,7 +84,7 @@ def parse_accept(body: bytes) -> Accepted:
             lengths = [part for sub, part in _items(value) if sub == 0x51 and len(part) == 4]
             max_pdu_bytes = struct.unpack(">I", lengths[0])[0] if lengths else 0
     if result is None:
-        raise ProtocolError("the peer accepted the association without a word on the presentation context")
+        raise ProtocolError("the peer accepted the association without a presentation context")
     if result != 0:
         reason = {1: "user", 3: "SOP class", 4: "transfer syntax"}.get(result, f"reason {result}")
         raise ProtocolError(f"the peer accepted the association but not what is to be sent (refused for its {reason})")
@@ -91,15 +93,16 @@ def parse_accept(body: bytes) -> Accepted:
 
 
 def reject_text(body: bytes) -> str:
-    """Words for an A-ASSOCIATE-RJ (PS3.8 section 9.3.4)."""
+    """Returns an A-ASSOCIATE-RJ in words (PS3.8 section 9.3.4)."""
     if len(body) < 4:
         return "association rejected"
     permanence = "for now" if body[1] == 2 else "for good"
-    return f"association rejected {permanence}: {_REJECT_REASONS.get((body[2], body[3]), f'source {body[2]}, reason {body[3]}')}"
+    reason = _REJECT_REASONS.get((body[2], body[3]), f"source {body[2]}, reason {body[3]}")
+    return f"association rejected {permanence}: {reason}"
 
 
 def command(command_field: int, sop_class: str, message_id: int, sop_instance: str = "") -> bytes:
-    """The command set of a C-ECHO-RQ, or with `sop_instance` of a C-STORE-RQ (PS3.7 sections 9.3.5.1 and 9.3.1.1)."""
+    """Encodes a C-ECHO-RQ, or with `sop_instance` of a C-STORE-RQ (PS3.7 sections 9.3.5.1 and 9.3.1.1)."""
     elements = _element(0x0002, _uid(sop_class))
     elements += _element(0x0100, struct.pack("<H", command_field)) + _element(0x0110, struct.pack("<H", message_id))
     if sop_instance:
@@ -111,12 +114,12 @@ def command(command_field: int, sop_class: str, message_id: int, sop_instance: s
 
 
 def data_header(context_id: int, length: int, *, is_command: bool, last: bool) -> bytes:
-    """The 12 bytes before a fragment: P-DATA-TF and PDV header (PS3.8 section 9.3.5, annex E.2)."""
+    """Encodes the 12 bytes before a fragment: P-DATA-TF and PDV header (PS3.8 section 9.3.5, annex E.2)."""
     return struct.pack(">BxIIBB", P_DATA, length + 6, length + 2, context_id, is_command | last << 1)
 
 
 def command_fragments(body: bytes) -> tuple[bytes, bool]:
-    """The command bytes of one P-DATA-TF, and whether they are the last.
+    """Returns the command bytes of one P-DATA-TF, and whether they are the last.
 
     Raises:
         ProtocolError: malformed.
@@ -136,7 +139,7 @@ def command_fragments(body: bytes) -> tuple[bytes, bool]:
 
 
 def status(command_set: bytes) -> int:
-    """(0000,0900) of a response.
+    """Returns the status, (0000,0900), of a response.
 
     Raises:
         ProtocolError: not there, or malformed.

@@ -1,4 +1,4 @@
-"""How the watcher hears of a new association at once, without looking at descriptors all the time.
+"""Wakes the watcher when a connection reaches the DICOM server, without scanning descriptors all the time.
 
 epoll on the listening socket alone does not do: even edge-triggered, epoll_wait asks the socket again before it
 reports, and by then the DICOM server has mostly accepted the connection, so that nothing is reported (measured: on two
@@ -47,7 +47,7 @@ class ConnectionAlarm:
             raise OSError(code, f"signalfd: {os.strerror(code)}")
 
     def arm(self, listener_fd: int) -> None:
-        """Asks for the signal; thread-directed, so no other thread of the process can get it.
+        """Asks the kernel for the signal, for this thread only.
 
         Raises:
             OSError: the number is no socket (any more).
@@ -57,15 +57,18 @@ class ConnectionAlarm:
         fcntl.ioctl(listener_fd, termios.FIOASYNC, struct.pack("i", 1))
 
     def disarm(self, listener_fd: int) -> None:
-        """Leaves the socket as it was found."""
+        """Asks for no more signals, so that the socket is as it was found."""
         with contextlib.suppress(OSError):
             fcntl.ioctl(listener_fd, termios.FIOASYNC, struct.pack("i", 0))
 
     def drain(self) -> None:
-        """Takes what is pending, so that the descriptor is no longer readable."""
+        """Reads what is pending, so that the descriptor is no longer readable."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4 * _SIGINFO_BYTES)
 
     def close(self) -> None:
-        """Closes the descriptor. The signal stays blocked: the thread is about to end, and pending signals end with it."""
+        """Closes the descriptor.
+
+        The signal stays blocked: the thread is about to end, and pending signals end with it.
+        """
         os.close(self.fd)

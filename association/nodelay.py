@@ -1,8 +1,8 @@
-"""TCP_NODELAY for DCMTK, by the environment variable that it reads for each connection.
+"""Sets TCP_NODELAY for DCMTK: the environment variable that it reads for each connection.
 
 DCMTK (dcmnet, dultrans.cc and dulfsm.cc; the same in 3.6.7 and 3.6.9) calls getenv("TCP_NODELAY") for each association
 it accepts and for each one it requests, and reads the value with sscanf("%d"): a number other than 0 switches Nagle's
-algorithm (RFC 896) off, 0 leaves it on, and what is no number is complained about once per association and ignored. So
+algorithm (RFC 896) off, 0 leaves it on, and what is no number is ignored, with a warning for each association. So
 the variable serves the SCP and the SCU side alike, and it must be in the environment before the DICOM server starts,
 which is where a plugin is loaded.
 """
@@ -22,7 +22,7 @@ _SCANF_D = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)", re.ASCII)
 
 
 def parse(value: str) -> int | None:
-    """The number that DCMTK makes of the variable's value, or None where it would complain and keep its default."""
+    """Returns the number that DCMTK reads from the variable's value, or None where it would keep its default."""
     match = _SCANF_D.match(value)
     if match is None:
         return None
@@ -34,8 +34,7 @@ def parse(value: str) -> int | None:
 def apply(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> str:
     """Makes DCMTK send small segments at once; an operator's own value stays as it is.
 
-    Must run before the DICOM server starts, and in the process that runs it: os.environ calls putenv, which is what
-    getenv reads.
+    Must run in the DICOM server's process before that starts: os.environ calls putenv, and getenv reads it.
 
     Args:
         settings: the section; does nothing where it or NoDelay is off.
@@ -57,5 +56,8 @@ def apply(settings: Settings, environ: MutableMapping[str, str] = os.environ) ->
             f"NoDelay: {VARIABLE}={own!r} was set before and is kept, but DCMTK ignores it (not a number): set it to 1"
         )
     if number == 0:
-        return f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm stays on, responses may stall 40 ms"
+        return (
+            f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm stays on, responses may "
+            "stall 40 ms"
+        )
     return f"NoDelay: {VARIABLE}={own!r} was set before and is kept: Nagle's algorithm is off"

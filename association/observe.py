@@ -1,4 +1,4 @@
-"""When a message of an association began to arrive, when it ended, and which data set a callback has just been handed."""
+"""Tells when a message of an association began and ended to arrive, and which message a callback has just got."""
 
 from __future__ import annotations
 
@@ -22,21 +22,26 @@ _LARGE_BYTES = 64 * 1024
 
 
 class ReceiveTimes(NamedTuple):
-    """How long one data set was waited for and how long it took to arrive."""
+    """How long one data set was waited for, and how long it took to arrive.
 
-    waited_ns: (
-        int  # from our last response to the first byte of the request; in steps of the kernel's tick, right on average
-    )
-    receiving_ns: (
-        int  # from the first byte of the request to the last byte of the data set; to the watcher's pause (1 ms)
-    )
-    queued_ns: int = 0  # from then to the callback: DCMTK's parsing, and the callback's turn
-    cookie: int = 0  # names the association for as long as it lasts
-    follows: bool = False  # nothing was answered on it between the data set whose times were told last and this one
+    Attributes:
+        waited_ns: from our last response to the first byte of the request; in steps of the kernel's tick, right on
+            average.
+        receiving_ns: from then to the last byte of the data set, to the watcher's pause (1 ms).
+        queued_ns: from then to the callback: DCMTK parses, and callbacks wait for each other.
+        cookie: names the association for as long as it lasts.
+        follows: nothing was answered on it between the data set whose times were told last and this one.
+    """
+
+    waited_ns: int
+    receiving_ns: int
+    queued_ns: int = 0
+    cookie: int = 0
+    follows: bool = False
 
 
 class Observation:
-    """What one association's peer is sending: pure bookkeeping on counters, no system calls.
+    """Follows what one association's peer is sending, from the counters of its connection; makes no system calls.
 
     A message is everything that arrives between two answers of ours: in DIMSE a C-STORE request and its data set. The
     kernel counts bytes, not messages; the count of segments sent tells that an answer lies between two looks.
@@ -72,7 +77,7 @@ class Observation:
         self._end_ns = now_ns
 
     def look(self, now_ns: int, info: TcpInfo) -> None:
-        """Takes the counters at a wake-up."""
+        """Takes in the counters at a wake-up."""
         if info.data_segments_sent != self._segments_sent:
             self._answer(now_ns, info)
         self.pause_ns = 0
@@ -99,7 +104,7 @@ class Observation:
 
     @property
     def unanswered(self) -> bool:
-        """Whether a message had begun at the last look that had no answer then."""
+        """Whether at the last look a message had begun and was not answered."""
         return self._begin_ns is not None
 
     def fits(self, size_bytes: int, info: TcpInfo) -> bool:
@@ -110,7 +115,7 @@ class Observation:
         return abs(info.bytes_received - self._base_bytes - size_bytes) <= slack
 
     def take(self, now_ns: int, info: TcpInfo) -> ReceiveTimes | None:
-        """The times of the message that has been handed over; it is not offered again.
+        """Returns the times of the message that a callback has just got, once.
 
         Returns:
             None where the watcher did not see it begin (the message was shorter than one pause).

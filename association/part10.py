@@ -1,4 +1,4 @@
-"""Which SOP instance a DICOM file holds, and where its data set begins: DICOM PS3.10 section 7.1."""
+"""Reads a DICOM file (PS3.10 section 7.1) for sending: its SOP instance and its data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NotPart10Error(ValueError):
 
 
 class Instance(NamedTuple):
-    """What a C-STORE needs of a file."""
+    """What a C-STORE needs to know of a file."""
 
     sop_class: str
     sop_instance_uid: str

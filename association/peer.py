@@ -53,7 +53,7 @@ class Peer:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                with contextlib.suppress(ProbeError):  # all was measured: how it says good-bye does not matter
+                with contextlib.suppress(ProbeError):  # all was measured: how the peer releases does not matter
                     self._send(dimse.RELEASE_REQUEST)
                     self._receive()
         finally:
@@ -74,7 +74,7 @@ class Peer:
         self._accepted = self._checked(dimse.parse_accept, body)
 
     def echo(self) -> float:
-        """One C-ECHO, sent in one write.
+        """Sends a C-ECHO in one write.
 
         Returns:
             Seconds from the request to the last byte of the response.
@@ -88,7 +88,7 @@ class Peer:
         return self._await_response("C-ECHO", begin)
 
     def store(self, instance: Instance) -> float:
-        """One C-STORE, sent as DCMTK does: two writes for each PDU, its 12 bytes of header and its body.
+        """Sends a C-STORE as DCMTK does: two writes for each PDU, its 12 bytes of header and its body.
 
         Returns:
             Seconds from the request to the last byte of the response.
@@ -146,7 +146,7 @@ class Peer:
             raise ProbeError(f"{self.where}: closed the connection ({error.strerror})") from None
 
     def _receive(self) -> tuple[int, bytes]:
-        """One PDU: type and body."""
+        """Receives one PDU; returns its type and body."""
         header = self._exactly(6)
         length = self._checked(dimse.pdu_length, header)
         body = self._exactly(length)

@@ -1,4 +1,4 @@
-"""Whether a DICOM peer stalls, measured from outside: politely, one association at a time, a bounded number of messages."""
+"""Measures from outside whether a DICOM peer stalls: one association at a time, a bounded number of messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Report(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to measure, and under which names."""
+    """The peer to measure, and the AE titles to use."""
 
     host: str
     port: int
@@ -60,7 +60,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def run(
     target: Target, count: int = 20, instance: Instance | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """Two associations with `count` C-ECHOs each; with `instance` two more that store it a few times.
+    """Measures two associations with `count` C-ECHOs each; with `instance` two more that store it.
 
     Args:
         target: the peer.
@@ -115,7 +115,7 @@ def _measurement(times_ms: list[float], baseline_ms: float) -> Measurement:
 def judge(
     target: Target, delayed: list[float], quick: list[float], nagle: list[float], no_delay: list[float]
 ) -> Report:
-    """What four lists of round trips (ms) mean; the last two are empty where nothing was stored."""
+    """Judges four lists of round trips (ms); the last two are empty where nothing was stored."""
     base_ms = statistics.median(quick)
     echo_delayed, echo_quick = _measurement(delayed, base_ms), _measurement(quick, base_ms)
     response_stalls = echo_delayed.p50_ms - echo_quick.p50_ms >= STALL_MS
@@ -144,15 +144,16 @@ def _response_finding(delayed: Measurement, quick: Measurement, *, stalls: bool)
     lost_ms = delayed.p50_ms - quick.p50_ms
     if stalls:
         return (
-            f"The peer's responses stall {lost_ms:.0f} ms: it writes each in two small segments with Nagle's algorithm on, so the second "
-            "waits until the sender acknowledges the first, which senders delay. Change at the peer: TCP_NODELAY (environment variable "
-            "TCP_NODELAY=1 for what is built on DCMTK, NoDelay of DicomAssociations for Orthanc). If it is not yours to change, "
-            "acknowledge at once on the sending side: QuickAck of DicomAssociations where Orthanc sends, or the route option quickack."
+            f"The peer's responses stall {lost_ms:.0f} ms: it writes each in two small segments with Nagle's "
+            "algorithm on, so the second waits until the sender acknowledges the first, which senders delay. Change "
+            "at the peer: TCP_NODELAY (environment variable TCP_NODELAY=1 for what is built on DCMTK, NoDelay of "
+            "DicomAssociations for Orthanc). If it is not yours to change, acknowledge at once on the sending side: "
+            "QuickAck of DicomAssociations where Orthanc sends, or the route option quickack."
         )
     if not hasattr(socket, "TCP_QUICKACK"):
         return (
-            f"C-ECHO takes {delayed.p50_ms:.1f} ms (p50). This system has no TCP_QUICKACK to compare with: about 40 or 200 ms on a local "
-            "network is the sign of a stalled response."
+            f"C-ECHO takes {delayed.p50_ms:.1f} ms (p50). This system has no TCP_QUICKACK to compare with: about 40 "
+            "or 200 ms on a local network is the sign of a stalled response."
         )
     return (
         f"The peer's responses do not stall: C-ECHO takes {quick.p50_ms:.1f} ms (p50), acknowledgements delayed or not."
@@ -162,8 +163,12 @@ def _response_finding(delayed: Measurement, quick: Measurement, *, stalls: bool)
 def _store_finding(nagle: Measurement, no_delay: Measurement, *, stalls: bool) -> str:
     if stalls:
         return (
-            f"The end of a data set stalls ({nagle.stalled} of {nagle.count} C-STOREs, up to {nagle.max_ms - no_delay.p50_ms:.0f} ms each) "
-            "when the sender leaves Nagle's algorithm on: its last small segment waits for an acknowledgement that the peer delays. Change at the peer: QuickAck of DicomAssociations for "
-            "Orthanc; or at each sender: TCP_NODELAY=1 for DCMTK's tools."
+            f"The end of a data set stalls ({nagle.stalled} of {nagle.count} C-STOREs, up to "
+            f"{nagle.max_ms - no_delay.p50_ms:.0f} ms each) when the sender leaves Nagle's algorithm on: its last "
+            "small segment waits for an acknowledgement that the peer delays. Change at the peer: QuickAck of "
+            "DicomAssociations for Orthanc; or at each sender: TCP_NODELAY=1 for DCMTK's tools."
         )
-    return f"The end of a data set does not stall: C-STORE takes {nagle.p50_ms:.1f} ms (p50) as DCMTK sends, {no_delay.p50_ms:.1f} ms with TCP_NODELAY."
+    return (
+        f"The end of a data set does not stall: C-STORE takes {nagle.p50_ms:.1f} ms (p50) as DCMTK sends, "
+        f"{no_delay.p50_ms:.1f} ms with TCP_NODELAY."
+    )

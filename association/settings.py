@@ -15,25 +15,29 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     no_delay: Annotated[
         bool,
         Meta(
-            description="Set TCP_NODELAY in the environment for DCMTK, unless the operator has set it: a response is sent at once."
+            description="Set TCP_NODELAY in the environment for DCMTK, unless the operator has set it: a response is "
+            "sent at once."
         ),
     ] = True
     quick_ack: Annotated[
         bool,
         Meta(
-            description="Keep the connections of the DICOM server out of delayed-acknowledgement mode (TCP_QUICKACK, Linux only)."
+            description="Keep the connections of the DICOM server out of delayed-acknowledgement mode (TCP_QUICKACK, "
+            "Linux only)."
         ),
     ] = True
     outgoing: Annotated[
         bool,
         Meta(
-            description="QuickAck also for the associations that Orthanc opens to its modalities (C-STORE, C-MOVE, C-FIND SCU)."
+            description="QuickAck also for the associations that Orthanc opens to its modalities (C-STORE, C-MOVE, "
+            "C-FIND SCU)."
         ),
     ] = True
     max_pause_ms: Annotated[
         float,
         Meta(
-            description="Longest pause of the watcher between two looks at busy associations, in ms; 0 looks at every arrival.",
+            description="Longest pause of the watcher between two looks at busy associations, in ms; 0 looks at every "
+            "arrival.",
             ge=0,
             le=20,
         ),

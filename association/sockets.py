@@ -1,4 +1,4 @@
-"""Sockets of this process by descriptor number: which belong to the DICOM server, what the kernel counts of them, TCP_QUICKACK.
+"""Finds the DICOM server's sockets by descriptor number, reads their counters and sets TCP_QUICKACK.
 
 The numbers belong to DCMTK. We never own them: no socket object (its destructor would close DCMTK's connection), no dup
 (it would keep the connection open after DCMTK's close, and the peer would wait for an end that does not come). A system
@@ -41,7 +41,7 @@ class Role(Enum):
     OUTGOING = "outgoing"
 
 
-class Found(NamedTuple):
+class FoundSocket(NamedTuple):
     """One socket as a scan saw it."""
 
     fd: int
@@ -76,7 +76,7 @@ class RawSockets:
         self._buffer_at = ctypes.addressof(self._buffer)
 
     def quick_ack(self, fd: int) -> bool:
-        """Takes the connection out of delayed-acknowledgement mode and sends the acknowledgement that waits, if one does.
+        """Ends delayed-acknowledgement mode, and sends the acknowledgement that waits, if one does.
 
         Returns:
             False where the number is no TCP socket (any more).
@@ -84,25 +84,25 @@ class RawSockets:
         return bool(self._setsockopt(fd, socket.IPPROTO_TCP, _TCP_QUICKACK, self._one_at, 4) == 0)
 
     def info(self, fd: int) -> TcpInfo | None:
-        """The kernel's counters, or None where the number is no TCP socket (any more)."""
+        """Returns the kernel's counters, or None where the number is no TCP socket (any more)."""
         length = self._option(fd, socket.IPPROTO_TCP, _TCP_INFO, 512)
         return tcp_info.decode(self._view[:length]) if length >= tcp_info.SIZE else None
 
     def cookie(self, fd: int) -> int | None:
-        """The identity of the socket behind a number, or None where there is none."""
+        """Returns the identity of the socket behind a number, or None where there is none."""
         length = self._option(fd, socket.SOL_SOCKET, _SO_COOKIE, 8)
         return int.from_bytes(self._view[:8].tobytes(), sys.byteorder) if length == 8 else None
 
     def local_port(self, fd: int) -> int | None:
-        """The local TCP or UDP port of an IPv4 or IPv6 socket, or None."""
+        """Returns the local TCP or UDP port of an IPv4 or IPv6 socket, or None."""
         return self._port(self._getsockname, fd)
 
     def peer_port(self, fd: int) -> int | None:
-        """The remote port, or None where it is not connected."""
+        """Returns the remote port, or None where it is not connected."""
         return self._port(self._getpeername, fd)
 
-    def scan(self, dicom_port: int, modality_ports: Collection[int] = ()) -> Iterator[Found]:
-        """The DICOM server's sockets among all descriptors of this process.
+    def scan(self, dicom_port: int, modality_ports: Collection[int] = ()) -> Iterator[FoundSocket]:
+        """Finds the DICOM server's sockets among all descriptors of this process.
 
         Args:
             dicom_port: local port of the listening socket and of the associations it accepted, IPv4 and IPv6.
@@ -119,15 +119,15 @@ class RawSockets:
             if found is not None:
                 yield found
 
-    def _found(self, fd: int, *, incoming: bool) -> Found | None:
+    def _found(self, fd: int, *, incoming: bool) -> FoundSocket | None:
         info, cookie = self.info(fd), self.cookie(fd)
         if info is None or cookie is None:  # UDP, or closed since
             return None
         if info.state == tcp_info.LISTEN:
-            return Found(fd, cookie, Role.LISTENER, info) if incoming else None
+            return FoundSocket(fd, cookie, Role.LISTENER, info) if incoming else None
         if info.state not in OPEN_STATES:
             return None
-        return Found(fd, cookie, Role.INCOMING if incoming else Role.OUTGOING, info)
+        return FoundSocket(fd, cookie, Role.INCOMING if incoming else Role.OUTGOING, info)
 
     def _option(self, fd: int, level: int, option: int, size: int) -> int:
         """Fills the buffer; returns how many bytes the kernel wrote, or -1."""

@@ -1,4 +1,7 @@
-"""The few fields of Linux's `struct tcp_info` that tell when a peer's bytes arrived (linux/tcp.h; getsockopt TCP_INFO, man tcp(7))."""
+"""Decodes the fields of Linux's `struct tcp_info` that tell when a peer's bytes arrived.
+
+See linux/tcp.h, and TCP_INFO in man tcp(7).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plugin holds: starts and stops the watcher, tells its state, answers when a data set arrived."""
+"""Starts and stops the watcher, tells its state, and when a data set arrived: what the plugin calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .sockets import OPEN_STATES, RawSockets, Role
 from .tcp_info import TcpInfo
 
 if TYPE_CHECKING:
-    from .watcher import Association, Watcher
+    from .watched import Association
+    from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 class TunerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """State of the watcher; counts since it was started."""
 
-    supported: bool  # Linux: elsewhere NoDelay alone is at work
+    supported: bool  # on Linux; elsewhere only NoDelay works
     running: bool
     listening: bool  # the DICOM server's listening socket has been found
     open_associations: int
@@ -60,11 +61,14 @@ class Tuner:
         self._raw_lock = threading.Lock()
 
     def start(self) -> None:
-        """Starts the watcher's thread (on ORTHANC_STARTED); does nothing where it runs, is switched off or cannot work."""
+        """Starts the watcher's thread (on ORTHANC_STARTED).
+
+        Does nothing where it runs already, is switched off or cannot work.
+        """
         if self._thread is not None or not (self._settings.enable and self._settings.quick_ack):
             return
         if not self._supported:
-            logger.warning("QuickAck needs Linux: on %s NoDelay alone is at work", sys.platform)
+            logger.warning("QuickAck needs Linux: on %s only NoDelay works", sys.platform)
             return
         from .watcher import Watcher  # not before: epoll and fcntl exist on Linux only
 
@@ -73,7 +77,7 @@ class Tuner:
             watcher = Watcher(self._settings, self._dicom_port)
         except (OSError, AttributeError) as error:
             self._problem = f"{type(error).__name__}: {error}"
-            logger.warning("QuickAck is not at work, NoDelay alone is: %s", self._problem)
+            logger.warning("QuickAck does not work here, only NoDelay does: %s", self._problem)
             return
         watcher.modality_ports = self._modality_ports
         self._watcher = watcher
@@ -109,14 +113,14 @@ class Tuner:
         return True
 
     def status(self) -> TunerStatus:
-        """The state now, for a status route; looks only at connections that are known, and changes nothing."""
+        """Returns the state now, for a status route. It scans nothing and changes nothing."""
         watcher, thread = self._watcher, self._thread
         counters = watcher.counters if watcher else None
         still_open = [association.role for association, _ in self._open()]
         return TunerStatus(
             supported=self._supported,
             running=thread is not None and thread.is_alive(),
-            listening=bool(watcher and watcher.listeners),
+            listening=watcher is not None and watcher.listening,
             open_associations=still_open.count(Role.INCOMING),
             open_outgoing=still_open.count(Role.OUTGOING),
             associations_seen=counters.associations_seen if counters else 0,
@@ -129,7 +133,7 @@ class Tuner:
         )
 
     def receive_times(self, size_bytes: int, now_ns: int) -> ReceiveTimes | None:
-        """When the data set that has just been handed to a callback was waited for and received.
+        """Tells how long the data set that a callback has just got was waited for and received.
 
         Call it from the callback itself: until it returns, DCMTK reads nothing more of that association and its peer
         sends nothing.
@@ -160,12 +164,12 @@ class Tuner:
         return times and times._replace(cookie=association.cookie)
 
     def outgoing_begins(self) -> None:
-        """Tells that Orthanc is about to open associations (on JobSubmitted), so that the watcher looks for them."""
+        """Has the watcher look for outgoing associations: Orthanc is about to open some (on JobSubmitted)."""
         if self._watcher is not None:
             self._watcher.expect_outgoing(1)
 
     def outgoing_ends(self) -> None:
-        """Tells that one of what `outgoing_begins` told has ended (on JobSuccess and JobFailure)."""
+        """Undoes one call of `outgoing_begins` (on JobSuccess and JobFailure)."""
         if self._watcher is not None:
             self._watcher.expect_outgoing(-1)
 
@@ -176,7 +180,7 @@ class Tuner:
             self._watcher.modality_ports = self._modality_ports
 
     def _open(self) -> list[tuple[Association, TcpInfo]]:
-        """The associations that are open now, with their counters; a number that was reused since is left out."""
+        """Returns the associations that are open now, with their counters; descriptors reused since are left out."""
         watcher, raw = self._watcher, self._raw
         if watcher is None or raw is None:
             return []

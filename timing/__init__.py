@@ -1,4 +1,4 @@
-"""Where the time of each instance goes: recorded from Orthanc's callbacks, reported as JSON, Prometheus text or a table."""
+"""Measures where the time of each instance goes; reports it as JSON, Prometheus text or a table."""
 
 from .exposition import CONTENT_TYPE, Exposition
 from .memory import Memory, MemorySnapshot, Trimmer

@@ -1,4 +1,4 @@
-"""`python -m timing`: where the time of each instance went, from Orthanc's log or from the answer of GET /timing/slowest."""
+"""`python -m timing`: where the time of each instance went, from Orthanc's log or from GET /timing/slowest."""
 
 import argparse
 import sys
@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "logs",
         nargs="+",
         metavar="LOG",
-        help="a log written with --verbose or --trace, compressed (gzip, xz, bzip2) or not; several are put in the order of time; "
-        "'-' is standard input",
+        help="a log written with --verbose or --trace, compressed (gzip, xz, bzip2) or not; several are put in the "
+        "order of time; '-' is standard input",
     )
     read.add_argument("--follow", action="store_true", help="go on reading what is added to the last LOG, until Ctrl-C")
     read.add_argument("--json", action="store_true", help="print JSON")
@@ -100,7 +100,7 @@ def _waterfall(options: argparse.Namespace) -> int:
 
 
 def _report(names: Sequence[str]) -> LogReport:
-    """Read the logs, with a progress bar where someone looks on."""
+    """Read the logs, with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         return read_logs(names)
     sizes = {name: Path(name).stat().st_size for name in names if name != "-"}

@@ -3,31 +3,31 @@
 from typing import Final
 
 OTHER: Final = "(other)"
-"""Everybody beyond the bound."""
+"""The label of all clients beyond the bound."""
 UNNAMED: Final = "(none)"
-"""Whoever gave no name, or one of blanks, or came another way than over the network."""
-_LENGTH: Final = 64
+"""The label of clients without a name: none was given, it was blank, or they did not come over the network."""
+_MAX_LENGTH: Final = 64
 
 
 def printable(name: str) -> str:
     r"""Return `name` without blanks at its ends, control characters as \xNN, and no longer than 64 characters."""
-    stripped = name.strip(" \0")[:_LENGTH]
+    stripped = name.strip(" \0")[:_MAX_LENGTH]
     if not stripped:
         return UNNAMED
     if stripped.isprintable():
         return stripped
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in stripped)[:_LENGTH]
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in stripped)[:_MAX_LENGTH]
 
 
 class ClientNames:
-    """Gives the first `most` names a label of their own and all others one together. Not thread-safe: the recorder's lock guards it.
+    """Gives each of the first `max_names` names a label of its own, and all others one label together.
 
-    First come, first served, because a label that goes to another client while it is counted would be a lie; a reset
-    frees them.
+    First come, first served: a label never goes from one client to another while it is counted. A reset frees them.
+    Not thread-safe: the registry's lock guards it.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_names: int) -> None:
+        self._max_names = max_names
         self._labels: dict[str, str] = {}
 
     def label(self, name: str) -> str:
@@ -38,7 +38,7 @@ class ClientNames:
         label = printable(name)
         if label == UNNAMED:
             return label
-        if len(self._labels) >= self._most:
+        if len(self._labels) >= self._max_names:
             return OTHER
         self._labels[name] = label
         return label

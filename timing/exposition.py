@@ -1,4 +1,4 @@
-"""The bundle's numbers, the recorder's among them where there is one, as Prometheus text."""
+"""Renders the numbers of the bundle, the recorder's included, as Prometheus text."""
 
 import logging
 import re
@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from .histograms import bucket_bounds
 from .metrics import Source, families_of
-from .recorder import Reading, Recorder
+from .recorder import Recorder
+from .reports import Reading
 from .stages import TOTAL
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -42,7 +43,7 @@ class Exposition:
     def add_source(self, source: Source, *, name: str = "") -> None:
         """Add numbers that are asked for at each rendering.
 
-        A source that raises, or gives a metric that is malformed or already there, costs only its own numbers: it is
+        A source that raises, or gives a metric that is malformed or already there, loses only its own numbers: it is
         logged once and counted in orthanc_bundle_source_errors_total.
 
         Args:
@@ -56,10 +57,10 @@ class Exposition:
         return generate_latest(self._registry)
 
     def flat(self) -> dict[str, float]:
-        """Return the numbers with their labels in their names, for where there are no labels, such as Orthanc's own metrics.
+        """Return the numbers with their labels as part of their names, for Orthanc's own metrics, which have no labels.
 
-        Of histograms the count and the sum; nothing by client, since a name that a peer chose is no part of a metric's
-        name.
+        Of histograms only the count and the sum. Nothing by client: a name that a peer chose must not become part of a
+        metric's name.
         """
         found: dict[str, float] = {}
         for family in self._collector.collect():
@@ -99,7 +100,7 @@ class _BundleCollector(Collector):
     def _families_of(self, name: str, source: Source, taken: set[str]) -> list[Family]:
         try:
             families = families_of(source, taken)
-        except Exception:  # noqa: BLE001 -- one broken source must not cost the operator all other numbers
+        except Exception:  # noqa: BLE001 -- one broken source must not take all other numbers away
             self._count_error(name)
             return []
         taken.update(family.name for family in families)
@@ -110,7 +111,7 @@ class _BundleCollector(Collector):
             first = not self._errors[name]
             self._errors[name] += 1
         if first:
-            _log.warning("Metrics of %s are left out of the exposition: it failed (said once)", name, exc_info=True)
+            _log.warning("Metrics of %s are left out of the exposition: it failed (logged once)", name, exc_info=True)
 
 
 # Attribute of a tally, metric, help.

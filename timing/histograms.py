@@ -1,4 +1,4 @@
-"""Durations in HDR histograms: a cheap front for the callbacks, the histogram itself for the readers."""
+"""Histograms of durations: a quick one that callbacks add to, and HDR histograms for readers."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -40,10 +40,10 @@ class Summary:
 
 
 class Pending:
-    """Durations not yet in a histogram, counted by value: one dict update each, where HdrHistogram.record_value costs about 1.5 us.
+    """Durations not yet in a histogram, counted by value.
 
-    Holds at most as many keys as the histogram has counters, whatever comes in. Not thread-safe: the recorder's lock
-    guards it.
+    Adding one is one update of a dictionary; HdrHistogram.record_value takes about 1.5 us. Holds at most as many keys
+    as the histogram has counters, whatever comes in. Not thread-safe: the registry's lock guards it.
     """
 
     __slots__ = ("clamped", "counts", "max_ns", "sum_ns")
@@ -55,7 +55,10 @@ class Pending:
         self.clamped = 0
 
     def add(self, duration_ns: int) -> None:
-        """Count one duration in nanoseconds; outside 0 to one hour it is moved to the nearest end and counted as clamped."""
+        """Count one duration in nanoseconds.
+
+        Below zero it is recorded as zero, above one hour as one hour, and counted as clamped.
+        """
         microseconds = duration_ns // 1000
         if not 0 <= microseconds <= HIGHEST_US:
             self.clamped += 1
@@ -72,9 +75,9 @@ class Pending:
 
 
 class Counts:
-    """A histogram of two significant digits that holds only the values that occurred: for many of them, each with few values.
+    """A histogram of two significant digits that holds only the values that occurred.
 
-    Not thread-safe: the recorder's fold lock guards it.
+    It is small where there are many histograms with few values each. Not thread-safe: the fold lock guards it.
     """
 
     __slots__ = ("counts", "max_ns", "sum_ns")
@@ -95,7 +98,7 @@ class Counts:
         self.max_ns = max(self.max_ns, max_ns)
 
     def cumulative_buckets(self) -> list[int]:
-        """Return, for each bound of BUCKETS_SECONDS and then +Inf, how many durations are not above it (to two digits)."""
+        """Return how many durations are not above each bound of BUCKETS_SECONDS, to two digits; the last is +Inf."""
         buckets = [0] * (len(_BUCKETS_US) + 1)
         for microseconds, count in self.counts.items():
             buckets[bisect_left(_BUCKETS_US, microseconds)] += count
@@ -118,7 +121,7 @@ class Counts:
 
 
 class StageHistogram:
-    """All durations of one stage of one protocol since the start. Not thread-safe: the recorder's fold lock guards it."""
+    """All durations of one stage of one protocol since the start. Not thread-safe: the fold lock guards it."""
 
     def __init__(self) -> None:
         self._hdr = HdrHistogram(1, HIGHEST_US, SIGNIFICANT_DIGITS)
@@ -140,7 +143,7 @@ class StageHistogram:
         self.max_ns = max(self.max_ns, pending.max_ns)
 
     def cumulative_buckets(self) -> list[int]:
-        """Return, for each bound of BUCKETS_SECONDS and then +Inf, how many durations are not above it."""
+        """Return how many durations are not above each bound of BUCKETS_SECONDS; the last is +Inf."""
         total = 0
         return [total := total + count for count in self._buckets]
 

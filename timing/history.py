@@ -1,16 +1,16 @@
-"""What was recorded, folded into histograms for readers: since the start by protocol and by client, and the last minutes."""
+"""Histograms of what was recorded: since the start by protocol and by client, and of the last minutes."""
 
 from typing import NamedTuple
 
 from .histograms import Counts, StageHistogram
-from .snapshot import ClientSnapshot, WindowProtocol, WindowSnapshot, stage_snapshots
+from .snapshot import ClientSnapshot, ProtocolSnapshot, WindowProtocol, WindowSnapshot, stage_snapshots
 from .stages import PROTOCOLS, TOTAL
-from .totals import Drained
+from .totals import Drained, Tally
 from .windows import Key, Window, Windows, by_client, coarse, over_clients
 
 
 class StageBuckets(NamedTuple):
-    """One stage (or "stage.step") of one protocol as Prometheus wants it: see histograms.BUCKETS_SECONDS."""
+    """One stage (or "stage.step") of one protocol in the form of Prometheus: see histograms.BUCKETS_SECONDS."""
 
     protocol: str
     stage: str
@@ -28,7 +28,10 @@ class ClientBuckets(NamedTuple):
 
 
 class History:
-    """Three significant digits by protocol, two by client and by window. Not thread-safe: the recorder's fold lock guards it."""
+    """Histograms of three significant digits by protocol, and of two by client and by window.
+
+    Not thread-safe: the fold lock guards it.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self._protocols: dict[tuple[str, str], StageHistogram] = {}
@@ -45,13 +48,21 @@ class History:
                 self._clients.setdefault(key, Counts()).merge(counts.counts.items(), counts.sum_ns, counts.max_ns)
                 self._windows.add(key, counts, now_ns)
 
-    def stages_of(self, protocol: str) -> dict[str, StageHistogram]:
-        """Return the histograms of one protocol by stage."""
-        return {stage: histogram for (owner, stage), histogram in self._protocols.items() if owner == protocol}
-
-    def clients_of(self, protocol: str, seconds: float) -> list[ClientSnapshot]:
-        """Return the clients of one protocol since the start, `seconds` ago."""
-        return _client_snapshots(self._clients, protocol, seconds)
+    def protocol(self, protocol: str, tally: Tally, seconds: float) -> ProtocolSnapshot:
+        """Return one protocol with its clients, since the start `seconds` ago; `tally` are its counters."""
+        histograms = {stage: histogram for (owner, stage), histogram in self._protocols.items() if owner == protocol}
+        summaries = {stage: histogram.summary() for stage, histogram in histograms.items()}
+        return ProtocolSnapshot(
+            protocol=protocol,
+            instances=tally.instances,
+            bytes=tally.size_bytes,
+            written_bytes=tally.written_bytes,
+            duplicates=tally.duplicates,
+            unfinished=tally.unfinished,
+            failed_writes=tally.failed_writes,
+            stages=stage_snapshots(summaries, seconds),
+            clients=_client_snapshots(self._clients, protocol, seconds),
+        )
 
     def windows(self, now_ns: int) -> list[WindowSnapshot]:
         """Return every window, shortest first."""

@@ -1,41 +1,65 @@
 """One instance between the callback that received it and the end of its index transaction."""
 
 from collections.abc import Mapping
+from enum import IntEnum, auto
 from typing import Final
 
-from . import stages
+_OUTCOME_LENGTH: Final = 64
 
-_TRANSCODING_STEPS: Final = {
-    step.name: f"{step.stage}.{step.name}" for step in stages.STEPS if step.stage == stages.TRANSCODE
+
+class State(IntEnum):
+    """How far an instance has come. An IntEnum, because the tables below are asked several times for each instance."""
+
+    NEW = auto()
+    """The callback was entered; or, where no arrival was seen, the first write is about to be noted."""
+    TRANSCODED = auto()
+    """The callback was left."""
+    WRITING = auto()
+    """The storage area is writing an attachment."""
+    WRITTEN = auto()
+    """The storage area has written at least one attachment, and is not writing."""
+    DUPLICATE = auto()
+    """The archive had it already: Orthanc takes its new attachments away again."""
+
+
+# From which state to which, by event. A state that is missing means that the event came out of order.
+AFTER_TRANSCODING: Final = {State.NEW: State.TRANSCODED}
+AFTER_WRITE_STARTED: Final = {
+    State.NEW: State.WRITING,
+    State.TRANSCODED: State.WRITING,
+    State.WRITTEN: State.WRITING,
 }
+AFTER_WRITE_ENDED: Final = {State.WRITING: State.WRITTEN}
+AFTER_REMOVAL: Final = {State.WRITTEN: State.DUPLICATE}
+
+_FIRST: Final = State.NEW
 
 
 class InFlight:
-    """The events seen so far of the instance that one thread is storing; times are in nanoseconds of one monotonic clock."""
+    """The events seen so far of the instance that one thread is storing.
+
+    Times are in nanoseconds of one monotonic clock. Methods for events return False where the event is out of order.
+    """
 
     __slots__ = (
         "association",
         "attachments",
         "client",
-        "duplicate",
         "first_write_ns",
-        "last_event_ns",
-        "last_write_ns",
         "outcome",
         "protocol",
         "queued_ns",
         "received_ns",
         "receiving_ns",
         "response_ns",
+        "since_ns",
         "size_bytes",
+        "state",
         "steps",
         "sync_ns",
         "transcoded_ns",
         "verify_ns",
         "waited_ns",
-        "write_began_ns",
-        "writes",
-        "writing",
         "writing_ns",
         "written_bytes",
     )
@@ -43,7 +67,8 @@ class InFlight:
     def __init__(self, protocol: str, size_bytes: int, now_ns: int, *, arrival_seen: bool) -> None:
         self.protocol = protocol
         self.size_bytes = size_bytes
-        self.last_event_ns = now_ns
+        self.state = _FIRST
+        self.since_ns = now_ns  # when it came into its state
         self.received_ns = now_ns if arrival_seen else None
         self.association: int | None = None
         self.client = ""
@@ -53,100 +78,56 @@ class InFlight:
         self.queued_ns: int | None = None
         self.steps: Mapping[str, int] | None = None
         self.transcoded_ns: int | None = None
-        self.first_write_ns: int | None = None
-        self.last_write_ns: int | None = None
-        self.write_began_ns = now_ns
+        self.first_write_ns = 0  # from WRITING on
         self.writing_ns = 0
-        self.sync_ns: int | None = 0
+        self.sync_ns: int | None = 0  # None: unknown
         self.verify_ns = 0
-        self.writing = False
-        self.writes = 0
         self.written_bytes = 0
         self.outcome = ""
         self.attachments: list[str] = []
-        self.duplicate = False
 
-    def begin_write(self, size_bytes: int, now_ns: int, attachment_uuid: str) -> None:
-        """Note that the storage area was asked to write `size_bytes` as `attachment_uuid`."""
-        self.attachments.append(attachment_uuid)
-        self.last_event_ns = self.write_began_ns = now_ns
-        self.writing = True
-        self.writes += 1
-        self.written_bytes += size_bytes
-        if self.first_write_ns is None:
+    def end_transcoding(self, now_ns: int, outcome: str, steps: Mapping[str, int] | None) -> bool:
+        """Note that the callback is about to be left; out of order, this changes nothing."""
+        after = AFTER_TRANSCODING.get(self.state)
+        if after is None:
+            return False
+        self.state = after
+        self.since_ns = self.transcoded_ns = now_ns
+        self.outcome = outcome[:_OUTCOME_LENGTH]
+        self.steps = steps
+        return True
+
+    def begin_write(self, now_ns: int, size_bytes: int, attachment_uuid: str) -> bool:
+        """Note that an attachment is about to be written; out of order, the write before it counts as lost."""
+        after = AFTER_WRITE_STARTED.get(self.state)
+        if after is not None:
+            self.state = after
+        self.since_ns = now_ns
+        if not self.attachments:
             self.first_write_ns = now_ns
+        self.attachments.append(attachment_uuid)
+        self.written_bytes += size_bytes
+        return after is not None
 
-    def end_write(self, now_ns: int, sync_ns: int | None, verify_ns: int) -> None:
-        """Note that the write under way has ended, and how much of it was waiting for the disk; None where nobody knows."""
-        self.last_event_ns = self.last_write_ns = now_ns
-        self.writing = False
-        self.writing_ns += now_ns - self.write_began_ns
+    def end_write(self, now_ns: int, sync_ns: int | None, verify_ns: int) -> bool:
+        """Note that the write under way has ended; out of order, this changes nothing.
+
+        Args:
+            now_ns: when it ended.
+            sync_ns: how much of it was waiting for the disk; None where that is not known.
+            verify_ns: how much of it was waiting for the proof of the transcoded pixels.
+        """
+        after = AFTER_WRITE_ENDED.get(self.state)
+        if after is None:
+            return False
+        self.state = after
+        self.writing_ns += now_ns - self.since_ns
+        self.since_ns = now_ns
         self.verify_ns += verify_ns
         self.sync_ns = None if sync_ns is None or self.sync_ns is None else self.sync_ns + sync_ns
+        return True
 
-    def split(self, committed_ns: int) -> list[tuple[str, int]]:
-        """Return (stage, nanoseconds) for each stage that is known; their sum is the instance's total by construction.
-
-        Time between two events whose event in between is missing is given to the stage "unknown", never shared out.
-        """
-        before = (
-            (stages.RESPONSE, self.response_ns),
-            (stages.WAIT, self.waited_ns),
-            (stages.RECEIVE, self.receiving_ns),
-            (stages.QUEUE, self.queued_ns),
-        )
-        parts = [(stage, duration_ns) for stage, duration_ns in before if duration_ns is not None]
-        parts.extend(self._split_from_arrival(committed_ns))
-        return parts
-
-    def _split_from_arrival(self, committed_ns: int) -> list[tuple[str, int]]:
-        written = self.last_write_ns if not self.writing else None
-        if self.first_write_ns is None or written is None:
-            return self._split_without_writes(committed_ns)
-        parts = [(stages.WRITE, written - self.first_write_ns), (stages.COMMIT, committed_ns - written)]
-        if self.received_ns is None:
-            return parts
-        if self.transcoded_ns is None:
-            return [(stages.UNKNOWN, self.first_write_ns - self.received_ns), *parts]
-        return [
-            (stages.TRANSCODE, self.transcoded_ns - self.received_ns),
-            (stages.PREPARE, self.first_write_ns - self.transcoded_ns),
-            *parts,
-        ]
-
-    def _split_without_writes(self, committed_ns: int) -> list[tuple[str, int]]:
-        begun_ns = self.received_ns if self.received_ns is not None else self.first_write_ns
-        if begun_ns is None:
-            return []
-        if self.transcoded_ns is None or self.received_ns is None:
-            return [(stages.UNKNOWN, committed_ns - begun_ns)]
-        # A write that began and never ended leaves the rest unknown; no write at all means the storage area is not
-        # ours.
-        rest = stages.STORE if self.first_write_ns is None else stages.UNKNOWN
-        return [(stages.TRANSCODE, self.transcoded_ns - self.received_ns), (rest, committed_ns - self.transcoded_ns)]
-
-    def split_steps(self, parts: list[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Return ("stage.step", nanoseconds) for the stages in `parts` whose steps are known; they add up to their stage."""
-        steps: list[tuple[str, int]] = []
-        for stage, duration_ns in parts:
-            if stage == stages.TRANSCODE and self.steps:
-                known = [(_TRANSCODING_STEPS[name], step_ns) for name, step_ns in self.steps.items() if step_ns]
-                steps += _with_the_rest(known, "transcode.other", duration_ns)
-            elif stage == stages.WRITE and self.sync_ns is not None:
-                known = [
-                    ("write.file", self.writing_ns - self.sync_ns - self.verify_ns),
-                    ("write.sync", self.sync_ns),
-                ]
-                if self.verify_ns:
-                    known.append(("write.verify", self.verify_ns))
-                steps += _with_the_rest(known, "write.between", duration_ns)
-        return steps
-
-
-def _with_the_rest(known: list[tuple[str, int]], rest: str, whole_ns: int) -> list[tuple[str, int]]:
-    """Return the steps and what is left of the whole; nothing where they cannot be right."""
-    durations = [step_ns for _, step_ns in known]
-    left_ns = whole_ns - sum(durations)
-    if left_ns < 0 or (durations and min(durations) < 0):
-        return []
-    return [*known, (rest, left_ns)]
+    def remove(self, attachment_uuid: str) -> None:
+        """Note that an attachment is removed: one of its own means that it is a duplicate."""
+        if attachment_uuid in self.attachments:
+            self.state = AFTER_REMOVAL.get(self.state, self.state)

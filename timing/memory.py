@@ -1,4 +1,4 @@
-"""What the process holds: resident memory from /proc, and glibc's malloc by ctypes. Nothing is invented where either is missing."""
+"""Reads the memory of this process from /proc and from glibc's malloc; without either, its values are None."""
 
 import ctypes
 import logging
@@ -31,8 +31,8 @@ class MallInfo2(ctypes.Structure):
 class MemorySnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of this process in bytes; None is unknown.
 
-    `arenas` are malloc's pools, `heap_bytes` what they hold, `heap_free_bytes` what of that nobody uses and malloc has
-    kept, `mapped_bytes` large blocks that have a mapping of their own. `malloc_arena_max` is what Orthanc told malloc
+    `arenas` are malloc's pools, `heap_bytes` what they hold, `heap_free_bytes` what of that is free and kept by
+    malloc, `mapped_bytes` large blocks that have a mapping of their own. `malloc_arena_max` is what Orthanc told malloc
     (MallocArenaMax; 0: nothing, then `environment` counts: the variable MALLOC_ARENA_MAX; without it glibc takes eight
     arenas a core). `trimmed_bytes` is what resident memory was smaller after `trims` calls of malloc_trim.
     """
@@ -96,7 +96,7 @@ class Memory:
         return self._libc is not None
 
     def trim(self) -> int:
-        """Give free memory back to the system; other threads' malloc may wait for as long as their arena is being trimmed.
+        """Give free memory back to the system; other threads' malloc may wait while their arena is being trimmed.
 
         Returns:
             By how many bytes resident memory is smaller now; 0 where malloc is not glibc's.
@@ -126,16 +126,16 @@ class Trimmer:
         self._memory = memory
         self._idle_seconds = idle_seconds
         self._every_seconds = every_seconds
-        self._owed = False
+        self._stored_since_trim = False
 
     def run(self) -> None:
         """Trim if it is time."""
         idle = self._idle_seconds()
         if idle < self._every_seconds:
-            self._owed = True
-        if not self._owed or idle < min(_IDLE_S, self._every_seconds):
+            self._stored_since_trim = True
+        if not self._stored_since_trim or idle < min(_IDLE_S, self._every_seconds):
             return
-        self._owed = False
+        self._stored_since_trim = False
         gained = self._memory.trim()
         _log.info("malloc_trim gave %.1f MB back to the system", gained / 1e6)
 
@@ -145,7 +145,7 @@ _IDLE_S: Final = 1.0
 
 
 def _glibc(library: Callable[[], ctypes.CDLL]) -> ctypes.CDLL | None:
-    """Return the C library with its functions declared, or None, said once, where it is not glibc 2.33 or later."""
+    """Return the C library with its functions declared; None and a line in the log unless it is glibc 2.33 or later."""
     try:
         libc = library()
         libc.mallinfo2.restype = MallInfo2

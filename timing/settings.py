@@ -23,7 +23,8 @@ StaleSeconds = Annotated[
     msgspec.Meta(
         ge=1,
         le=86400,
-        description="After how many seconds without an event an instance that was never stored is given up and counted as unfinished.",
+        description="After how many seconds without an event an instance that was never stored is given up and "
+        "counted as unfinished.",
     ),
 ]
 
@@ -33,8 +34,8 @@ MaxClients = Annotated[
     msgspec.Meta(
         ge=0,
         le=256,
-        description="How many clients (calling AE titles, HTTP addresses) have stages of their own, first come first served; "
-        "the rest are counted together.",
+        description="How many clients (calling AE titles, HTTP addresses) have stages of their own, first come first "
+        "served; the rest are counted together.",
     ),
 ]
 MetricsEvery = Annotated[
@@ -42,7 +43,8 @@ MetricsEvery = Annotated[
     msgspec.Meta(
         ge=0,
         le=3600,
-        description="Seconds between two updates of the bundle's numbers in Orthanc's own /tools/metrics-prometheus; 0: not there.",
+        description="Seconds between two updates of the bundle's numbers in Orthanc's own /tools/metrics-prometheus; "
+        "0: not there.",
     ),
 ]
 TrimMemoryEvery = Annotated[
@@ -50,8 +52,8 @@ TrimMemoryEvery = Annotated[
     msgspec.Meta(
         ge=0,
         le=86400,
-        description="Seconds between two times that free memory is given back to the system (malloc_trim), while no instance is "
-        "in flight and something was stored since; 0: never.",
+        description="Seconds between two times that free memory is given back to the system (malloc_trim), while no "
+        "instance is in flight and something was stored since; 0: never.",
     ),
 ]
 
@@ -67,14 +69,15 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     log_each_instance: Annotated[
         bool,
         msgspec.Meta(
-            description="Whether each stored instance gets a line with its stages in Orthanc's log, at level INFO (--verbose)."
+            description="Whether each stored instance gets a line with its stages in Orthanc's log, at level INFO "
+            "(--verbose)."
         ),
     ] = False
     http_request_filter: Annotated[
         bool,
         msgspec.Meta(
-            description="Whether a callback at each HTTP request tells when an upload began (stage `receive` over HTTP). "
-            "Python plugins before 4.1 lose about 0.75 KB a request with it."
+            description="Whether a callback at each HTTP request tells when an upload began (stage `receive` over "
+            "HTTP). Python plugins before 4.1 lose about 0.75 KB a request with it."
         ),
     ] = False
     metrics_every: MetricsEvery = 10.0

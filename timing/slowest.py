@@ -1,17 +1,16 @@
-"""The slowest instances of the last while."""
+"""Keeps the slowest recent instances."""
 
 import heapq
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from . import stages
+from .division import work_of
 from .in_flight import InFlight
 from .snapshot import SlowInstance
 
-_OF_THE_INSTANCE_BEFORE: Final = (stages.RESPONSE, stages.WAIT)
-
 
 class Finished(NamedTuple):
-    """An instance that was stored, as the ring keeps it: `parts` are its stages, `steps` the parts of those, in nanoseconds."""
+    """An instance that was stored: `parts` are its stages, `steps` the parts of those, in nanoseconds."""
 
     finished_ns: int
     finished_at: float
@@ -22,7 +21,7 @@ class Finished(NamedTuple):
 
 
 class SlowestRing:
-    """Keeps at most `size` instances, none older than `recent_ns`. Not thread-safe: the recorder's lock guards it.
+    """Keeps at most `size` instances, none older than `recent_ns`. Not thread-safe: the registry's lock guards it.
 
     An instance that a slower one pushed out does not come back when that one grows old: the list is of the slowest,
     not of all that were slow.
@@ -71,6 +70,7 @@ class SlowestRing:
 def describe(finished: Finished) -> SlowInstance:
     """Return a kept instance as it is reported."""
     in_flight = finished.in_flight
+    total_ns = sum(duration_ns for _, duration_ns in finished.parts)
     return SlowInstance(
         finished_at=finished.finished_at,
         protocol=in_flight.protocol,
@@ -78,20 +78,15 @@ def describe(finished: Finished) -> SlowInstance:
         orthanc_id=finished.orthanc_id,
         size_bytes=in_flight.size_bytes or in_flight.written_bytes,
         outcome=in_flight.outcome,
-        total_ms=sum(duration_ns for _, duration_ns in finished.parts) / 1e6,
-        work_ms=work_of(finished.parts) / 1e6,
+        total_ms=total_ns / 1e6,
+        work_ms=work_of(in_flight, total_ns) / 1e6,
         stages={name: duration_ns / 1e6 for name, duration_ns in finished.parts},
         steps={name: duration_ns / 1e6 for name, duration_ns in finished.steps},
     )
 
 
-def work_of(parts: list[tuple[str, int]]) -> int:
-    """Return the nanoseconds of all stages but those of the instance before: its response, and the SCU's pause."""
-    return sum([duration_ns for name, duration_ns in parts if name not in _OF_THE_INSTANCE_BEFORE])
-
-
 def server_timing(finished: Finished) -> str:
-    """Return an instance's stages in the syntax of HTTP's Server-Timing header, durations in milliseconds; steps as "stage.step"."""
+    """Return an instance's stages as HTTP's Server-Timing header has them, in milliseconds; steps as "stage.step"."""
     durations = [*finished.parts, *finished.steps]
     total_ns = sum([duration_ns for _, duration_ns in finished.parts])
     return ", ".join(

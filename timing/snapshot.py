@@ -1,4 +1,7 @@
-"""What the recorder reports, ready for JSON. Durations are in milliseconds, sizes in bytes, times of day in seconds since 1970."""
+"""What the recorder reports, ready for JSON.
+
+Durations are in milliseconds, sizes in bytes, times of day in seconds since 1970.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -28,7 +31,7 @@ class StageSnapshot(msgspec.Struct, frozen=True):
 
 
 class ClientSnapshot(msgspec.Struct, frozen=True):
-    """One client: a calling AE title over C-STORE, an address over HTTP. Beyond MaxClients they are "(other)" together."""
+    """One client: a calling AE title over C-STORE, an address over HTTP; "(other)" is all beyond MaxClients."""
 
     client: str
     instances: int
@@ -47,7 +50,7 @@ class WindowProtocol(msgspec.Struct, frozen=True):
 
 
 class WindowSnapshot(msgspec.Struct, frozen=True):
-    """The last `minutes`, `seconds` long in truth: up to a twelfth longer, and shorter just after a start."""
+    """The last `minutes`, in fact `seconds` long: up to a twelfth longer, and shorter just after a start."""
 
     minutes: int
     seconds: float
@@ -105,7 +108,7 @@ class SlowInstance(msgspec.Struct, frozen=True):
 
 
 def stage_snapshots(summaries: Mapping[str, Summary], seconds: float = 0.0) -> list[StageSnapshot]:
-    """Return the stages that occurred in `seconds`, in their order, each with its steps and its share of the total's sum."""
+    """Return the stages that occurred in `seconds`, in order, each with its steps and its share of the total."""
     whole_ns = summaries[TOTAL].sum_ns if TOTAL in summaries else 0
     rows = [(name, stage_snapshot(name, summaries[name], whole_ns, seconds)) for name in ordered(summaries)]
     return [
@@ -121,7 +124,10 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def stage_snapshot(name: str, summary: Summary, whole_ns: int, seconds: float = 0.0) -> StageSnapshot:
-    """Return one summary in milliseconds; `whole_ns` is the sum that shares are taken of, `seconds` the time it covers."""
+    """Return one summary in milliseconds.
+
+    `whole_ns` is the sum that the share is taken of, `seconds` the time that the summary covers.
+    """
     return StageSnapshot(
         stage=name.rpartition(".")[2],
         count=summary.count,

@@ -52,7 +52,7 @@ class Ticker:
         for action in self._actions:
             now_s = self._clock()
             if now_s >= action.due_s:
-                # From now, not from when it was due: a machine that slept owes nothing.
+                # From now, not from when it was due: after a suspend nothing is made up for.
                 action.due_s = now_s + action.every_s
                 _run(action)
         return max(0.0, min(action.due_s for action in self._actions) - self._clock())
@@ -68,4 +68,4 @@ def _run(action: _Action) -> None:
     except Exception:  # noqa: BLE001 - the other actions go on
         action.failures += 1
         if action.failures == 1:
-            _log.warning("stage timing: %s failed (said once)", action.run.__qualname__, exc_info=True)
+            _log.warning("stage timing: %s failed (logged once)", action.run.__qualname__, exc_info=True)

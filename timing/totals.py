@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from . import stages
 from .clients import ClientNames
+from .division import stages_of, steps_of, work_of
 from .histograms import Pending
 from .in_flight import InFlight
-from .slowest import Finished, SlowestRing, work_of
+from .slowest import Finished, SlowestRing
 
 
 class Tally:
@@ -16,9 +17,12 @@ class Tally:
     __slots__ = ("duplicates", "failed_writes", "instances", "size_bytes", "unfinished", "written_bytes")
 
     def __init__(self) -> None:
-        self.instances = self.size_bytes = self.written_bytes = self.unfinished = self.failed_writes = (
-            self.duplicates
-        ) = 0
+        self.instances = 0
+        self.size_bytes = 0
+        self.written_bytes = 0
+        self.unfinished = 0
+        self.failed_writes = 0
+        self.duplicates = 0
 
 
 class Oddities:
@@ -43,7 +47,7 @@ class Drained(NamedTuple):
 
 
 class Totals:
-    """Counters, pending durations and the slowest instances. Not thread-safe: the recorder's lock guards it."""
+    """Counters, pending durations and the slowest instances. Not thread-safe: the registry's lock guards it."""
 
     def __init__(self, slowest: SlowestRing, clients: ClientNames) -> None:
         self.slowest = slowest
@@ -72,17 +76,17 @@ class Totals:
         tally.instances += 1
         tally.size_bytes += instance.size_bytes
         tally.written_bytes += instance.written_bytes
-        parts = instance.split(now_ns)
+        parts = stages_of(instance, now_ns)
         instance.client = self._names.label(instance.client)
         row = self._row(instance)
-        steps = instance.split_steps(parts)
+        steps = steps_of(instance, parts)
         total_ns = sum([duration_ns for _, duration_ns in parts])
         for stage, duration_ns in (*parts, *steps, (stages.TOTAL, total_ns)):
             pending = row.get(stage)
             if pending is None:
                 pending = row[stage] = Pending()
             pending.add(duration_ns)
-        work_ns = work_of(parts)
+        work_ns = work_of(instance, total_ns)
         finished = Finished(now_ns, finished_at, orthanc_id, instance, parts, steps)
         if self.slowest.accepts(work_ns, now_ns):
             self.slowest.add(work_ns, finished)
@@ -91,7 +95,7 @@ class Totals:
     def abandon(self, instance: InFlight) -> None:
         """Count an instance that will not be stored, or writes that belonged to none."""
         if instance.received_ns is None:
-            self.oddities.stray_writes += instance.writes
+            self.oddities.stray_writes += len(instance.attachments)
         else:
             self.tally(instance.protocol).unfinished += 1
 

@@ -1,4 +1,4 @@
-"""The last 1, 5 and 60 minutes: coarse histograms by time slot, merged when somebody asks."""
+"""The last 1, 5 and 60 minutes: coarse histograms by time slot, merged when they are read."""
 
 from array import array
 from collections import deque
@@ -50,11 +50,11 @@ class _Ring:
         self._closed: deque[tuple[int, dict[Key, _Packed]]] = deque()
 
     def add(self, key: Key, counts: Counts, now_ns: int) -> None:
-        self._turn(now_ns)
+        self._close_past_slots(now_ns)
         self._open.setdefault(key, Counts()).merge(counts.counts.items(), counts.sum_ns, counts.max_ns)
 
     def read(self, now_ns: int) -> Window:
-        self._turn(now_ns)
+        self._close_past_slots(now_ns)
         merged: dict[Key, Counts] = {}
         for _, slot in self._closed:
             for key, packed in slot.items():
@@ -65,7 +65,7 @@ class _Ring:
         begin_ns = max(self._since_ns, (self._slot - SLOTS) * self._slot_ns)
         return Window(self.minutes, (now_ns - begin_ns) / 1e9, merged)
 
-    def _turn(self, now_ns: int) -> None:
+    def _close_past_slots(self, now_ns: int) -> None:
         """Close the slot that is over and forget those too old."""
         slot = now_ns // self._slot_ns
         if slot == self._slot:
@@ -79,7 +79,7 @@ class _Ring:
 
 
 class Windows:
-    """All windows. Not thread-safe: the recorder's fold lock guards it."""
+    """All windows. Not thread-safe: the fold lock guards it."""
 
     def __init__(self, now_ns: int) -> None:
         self._rings = [_Ring(minutes, now_ns) for minutes in WINDOWS_MINUTES]

@@ -1,4 +1,4 @@
-"""Reads the stages of each instance out of Orthanc's own logs, of any Orthanc from 1.10 on, with or without the bundle."""
+"""Reads the stages of each instance out of the log of any Orthanc from 1.10 on, with or without the bundle."""
 
 from .finding import Finding
 from .reader import read_logs

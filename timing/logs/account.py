@@ -16,10 +16,10 @@ NEW_INSTANCE = "new_instance_change"
 OTHER_CHANGE = "other_change"
 
 SLOWEST = 10
-LONGEST_GAP_US = PAUSE_US
+MAX_GAP_US = PAUSE_US
 """A longer silence between two instances of one client is a pause: nothing was being sent."""
 
-_CLIENTS = 1024
+_MAX_CLIENTS = 1024
 
 
 class Account:
@@ -102,7 +102,7 @@ class LastStored:
         """Note that an instance of `client` was stored."""
         self._times[client] = time_us
         self._times.move_to_end(client)
-        if len(self._times) > _CLIENTS:
+        if len(self._times) > _MAX_CLIENTS:
             self._times.popitem(last=False)
 
     def take(self, client: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Which lines of the log mark that an instance passes from one stage to the next."""
+"""Recognises the lines of the log that mark where an instance passes from one stage to the next."""
 
 import re
 from enum import Enum, auto
@@ -35,7 +35,11 @@ class Kind(Enum):
 
 
 class Event(NamedTuple):
-    """A marker line. `value` is the client of a STORE_REQUEST, the resource of a NEW_INSTANCE or STORED, the study of a CHANGE, where it is told."""
+    """A marker line.
+
+    `value` is the client of a STORE_REQUEST, the resource of a NEW_INSTANCE or STORED, the study of a CHANGE; empty
+    where the line does not tell.
+    """
 
     kind: Kind
     value: str = ""

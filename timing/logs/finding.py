@@ -1,4 +1,4 @@
-"""What a finding is, and how findings write durations."""
+"""A finding, and how findings write durations."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -31,6 +31,6 @@ def summary_of(account: Account, protocol: str, name: str) -> Summary:
 
 
 def in_ms(microseconds: float) -> str:
-    """Return a duration as a sentence wants it."""
+    """Return a duration in milliseconds, for a sentence."""
     milliseconds = microseconds / 1000
     return f"{milliseconds:.0f} ms" if milliseconds >= 100 else f"{milliseconds:.1f} ms"

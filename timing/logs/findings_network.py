@@ -22,14 +22,14 @@ ASSOCIATION_SHARE: Final = 0.5
 MANY: Final = 20
 
 _QUICK: Final = (
-    "Let Orthanc answer at once: set TCP_NODELAY=1 in Orthanc's environment (DCMTK reads it for each association) and have "
-    "TCP_QUICKACK set on the association's sockets; the DicomAssociations section of this bundle does both. Where the sender "
-    "is yours, set TCP_NODELAY=1 there too; on the sender alone it is not enough."
+    "Let Orthanc answer at once: set TCP_NODELAY=1 in Orthanc's environment (DCMTK reads it for each association) and "
+    "have TCP_QUICKACK set on the association's sockets; the DicomAssociations section of this bundle does both. "
+    "Where the sender is yours, set TCP_NODELAY=1 there too; on the sender alone it is not enough."
 )
 
 
 def _stalled_receiving(account: Account) -> Iterator[Finding]:
-    """Find data sets whose end came 40 ms late: compared with HTTP where there is some, else with the quickest over C-STORE."""
+    """Find data sets whose end came 40 ms late: compared with HTTP if it was used, else with the quickest C-STORE."""
     over_http = summary_of(account, stages.HTTP, stages.RECEIVE)
     over_cstore = summary_of(account, stages.CSTORE, stages.RECEIVE)
     if not over_cstore.count:
@@ -41,8 +41,9 @@ def _stalled_receiving(account: Account) -> Iterator[Finding]:
         yield Finding(
             "stalled_receiving",
             "problem",
-            f"{fraction:.0%} of the data sets over C-STORE (of {over_cstore.count}) took about 40 ms more than usual ({in_ms(usual_us)}) to "
-            "receive. That is the mark of a last packet that waits, by Nagle's algorithm, for an acknowledgement the receiver delays.",
+            f"{fraction:.0%} of the data sets over C-STORE (of {over_cstore.count}) took about 40 ms more than usual "
+            f"({in_ms(usual_us)}) to receive. That is the mark of a last packet that waits, by Nagle's algorithm, for "
+            "an acknowledgement the receiver delays.",
             _QUICK,
         )
 
@@ -53,8 +54,8 @@ def _stalled_gaps(account: Account) -> Iterator[Finding]:
         yield Finding(
             "stalled_answer",
             "problem",
-            f"{fraction:.0%} of the gaps between two instances of one client last about 40 ms. That is the mark of an answer of Orthanc's "
-            "that waits, by Nagle's algorithm, for an acknowledgement the sender delays.",
+            f"{fraction:.0%} of the gaps between two instances of one client last about 40 ms. That is the mark of an "
+            "answer of Orthanc's that waits, by Nagle's algorithm, for an acknowledgement the sender delays.",
             _QUICK,
         )
 
@@ -68,8 +69,8 @@ def _gaps(account: Account) -> Iterator[Finding]:
             "gap_between_instances",
             "problem",
             f"Between two instances of one C-STORE client {in_ms(gap.p50_us)} pass (median of {gap.count}){compared}.",
-            "In that time the answer travels and the client reads and sends the next command. Look for the 40 ms stall first; "
-            "then send over several associations at once.",
+            "In that time the answer travels and the client reads and sends the next command. Look for the 40 ms "
+            "stall first; then send over several associations at once.",
         )
 
 
@@ -82,8 +83,8 @@ def _receiving_compared(account: Account) -> Iterator[Finding]:
         yield Finding(
             "receiving_cstore_against_http",
             "problem",
-            f"Receiving takes {in_ms(over_cstore.p50_us)} over C-STORE against {in_ms(over_http.p50_us)} over HTTP (medians, from the "
-            "request to transcoding or writing).",
+            f"Receiving takes {in_ms(over_cstore.p50_us)} over C-STORE against {in_ms(over_http.p50_us)} over HTTP "
+            "(medians, from the request to transcoding or writing).",
             _QUICK,
         )
 
@@ -94,9 +95,10 @@ def _slow_answers(account: Account) -> Iterator[Finding]:
         yield Finding(
             "compressed_answer",
             "problem",
-            f"Compressing the answer to an upload, which is a few hundred bytes, takes up to {in_ms(answer.p50_us)} (median of "
-            f"{answer.count}, to the client's next request).",
-            "Set HttpCompressionEnabled: false; where large answers cross slow lines, let a reverse proxy compress them.",
+            f"Compressing the answer to an upload, which is a few hundred bytes, takes up to {in_ms(answer.p50_us)} "
+            f"(median of {answer.count}, to the client's next request).",
+            "Set HttpCompressionEnabled: false; where large answers cross slow lines, let a reverse proxy compress "
+            "them.",
         )
 
 
@@ -110,10 +112,10 @@ def _long_gaps(account: Account) -> Iterator[Finding]:
             yield Finding(
                 "long_gaps",
                 "problem",
-                f"{sum(long.values())} gaps over {name} lasted longer than {in_ms(LONG_GAP_US)}, {idle_us / 1e6:.1f} s together: "
-                f"{idle_us / whole_us:.0%} of the time.",
-                "Orthanc waits for its client there. Look at the sender: its disk, its queue, its own log, and whether it looks up names (DNS) "
-                "or opens an association for each instance.",
+                f"{sum(long.values())} gaps over {name} lasted longer than {in_ms(LONG_GAP_US)}, {idle_us / 1e6:.1f} "
+                f"s together: {idle_us / whole_us:.0%} of the time.",
+                "Orthanc waits for its client there. Look at the sender: its disk, its queue, its own log, and "
+                "whether it looks up names (DNS) or opens an association for each instance.",
             )
 
 

@@ -23,10 +23,11 @@ def _slow_writes(account: Account) -> Iterator[Finding]:
             yield Finding(
                 "slow_storage",
                 "problem",
-                f"Writing an instance over {name} takes {in_ms(write.p50_us)} (median), {in_ms(write.p99_us)} at the 99th percentile.",
-                "Each file is flushed to the disk before Orthanc goes on: put the storage area on an SSD, spare it other work while "
-                "studies arrive (deletions, backups, a virus scanner), or weigh SyncStorageArea: false, which risks the last files "
-                "when the power fails.",
+                f"Writing an instance over {name} takes {in_ms(write.p50_us)} (median), {in_ms(write.p99_us)} at the "
+                "99th percentile.",
+                "Each file is flushed to the disk before Orthanc goes on: put the storage area on an SSD, spare it "
+                "other work while studies arrive (deletions, backups, a virus scanner), or weigh SyncStorageArea: "
+                "false, which risks the last files when the power fails.",
             )
 
 
@@ -38,8 +39,8 @@ def _slow_commits(account: Account) -> Iterator[Finding]:
                 "slow_index",
                 "problem",
                 f"After writing, the index takes {in_ms(commit.p50_us)} (median) for an instance over {name}.",
-                "Put the index on an SSD apart from the storage area (IndexDirectory), or use PostgreSQL near by; where instances "
-                "are overwritten, this includes deleting the old files.",
+                "Put the index on an SSD apart from the storage area (IndexDirectory), or use PostgreSQL near by; "
+                "where instances are overwritten, this includes deleting the old files.",
             )
 
 
@@ -51,8 +52,10 @@ def _slow_change(account: Account) -> Iterator[Finding]:
             yield Finding(
                 "slow_new_instance_change",
                 "problem",
-                f"The change NewInstance takes {in_ms(change.p50_us)} over {name} (median of {change.count}){compared}.",
-                "This is where Orthanc first writes the instance into its index: a faster disk for IndexDirectory, or PostgreSQL near by, is what helps.",
+                f"The change NewInstance takes {in_ms(change.p50_us)} over {name} (median of "
+                f"{change.count}){compared}.",
+                "This is where Orthanc first writes the instance into its index: a faster disk for IndexDirectory, or "
+                "PostgreSQL near by, is what helps.",
             )
 
 
@@ -63,7 +66,8 @@ def _undivided(account: Account) -> Iterator[Finding]:
             yield Finding(
                 "slow_storing",
                 "problem",
-                f"From writing to stored takes {in_ms(store.p50_us)} (median) over {name}; this log does not tell storage from index.",
+                f"From writing to stored takes {in_ms(store.p50_us)} (median) over {name}; this log does not tell "
+                "storage from index.",
                 "Log with --trace, which has a line where the index begins.",
             )
 
@@ -76,8 +80,8 @@ def _preparing(account: Account) -> Iterator[Finding]:
                 "slow_preparing",
                 "problem",
                 f"Between transcoding and writing pass {in_ms(prepare.p50_us)} (median) over {name}.",
-                "Orthanc parses and hashes there, which is quick, and compresses if StorageCompression is true: it gains little on "
-                "images that are compressed already.",
+                "Orthanc parses and hashes there, which is quick, and compresses if StorageCompression is true: it "
+                "gains little on images that are compressed already.",
             )
 
 
@@ -90,11 +94,17 @@ def _transcoding(account: Account) -> Iterator[Finding]:
         if account.counts["transcoded by a plugin"]:
             yield Finding("transcoding_by_plugin", "remark", _of_plugin(in_ms(transcode.p50_us), name, share), "")
         elif share < QUICK_SHARE:
-            text = f"Transcoding takes {in_ms(transcode.p50_us)} over {name} (median), {share:.0%} of the time: not where the time goes."
+            text = (
+                f"Transcoding takes {in_ms(transcode.p50_us)} over {name} (median), {share:.0%} of the time: not "
+                "where the time goes."
+            )
             yield Finding("quick_transcoding", "remark", text, "")
         elif transcode.p50_us >= SLOW_TRANSCODE_US:
             text = f"Transcoding takes {in_ms(transcode.p50_us)} over {name} (median), {share:.0%} of the time."
-            advice = "Choose a quicker transfer syntax, such as HTJ2K or JPEG-LS; the IngestTranscoder section of this bundle offers both."
+            advice = (
+                "Choose a quicker transfer syntax, such as HTJ2K or JPEG-LS; the IngestTranscoder section of "
+                "this bundle offers both."
+            )
             yield Finding("slow_transcoding", "problem", text, advice)
 
 
@@ -104,9 +114,10 @@ def _serialised_transcoding(account: Account) -> Iterator[Finding]:
         yield Finding(
             "serialised_transcoding",
             "problem",
-            f"{beside} instances were transcoded while other threads had instances too, and hardly ever two at once ({at_once} times): "
-            "transcoding runs one instance at a time.",
-            "More clients or threads do not help there: choose a quicker transfer syntax, such as HTJ2K, or have senders compress.",
+            f"{beside} instances were transcoded while other threads had instances too, and hardly ever two at once "
+            f"({at_once} times): transcoding runs one instance at a time.",
+            "More clients or threads do not help there: choose a quicker transfer syntax, such as HTJ2K, or have "
+            "senders compress.",
         )
 
 
@@ -117,17 +128,17 @@ def _unseen(account: Account) -> Iterator[Finding]:
             yield Finding(
                 "unseen",
                 "remark",
-                f"Most of the time over {name} ({unknown.sum_ns / total.sum_ns:.0%}) is divided by no line of the log: a plugin owns the storage "
-                "area, and Orthanc's own lines about files are missing.",
+                f"Most of the time over {name} ({unknown.sum_ns / total.sum_ns:.0%}) is divided by no line of the "
+                "log: a plugin owns the storage area, and Orthanc's own lines about files are missing.",
                 "Ask the plugin; with this bundle, GET /timing/stages divides that time.",
             )
 
 
 def _of_plugin(duration: str, name: str, share: float) -> str:
     return (
-        f"A plugin transcodes: from its line to writing takes {duration} over {name} (median), {share:.0%} of the time. But that line, "
-        "service 38 (CreateMemoryBuffer), is logged when the plugin asks for room for its result: the encoding itself may lie "
-        "before it, in 'receive'."
+        f"A plugin transcodes: from its line to writing takes {duration} over {name} (median), {share:.0%} of the "
+        "time. But that line, service 38 (CreateMemoryBuffer), is logged when the plugin asks for room for its "
+        "result: the encoding itself may lie before it, in 'receive'."
     )
 
 
@@ -137,8 +148,8 @@ def _overlapped(account: Account) -> Iterator[Finding]:
         yield Finding(
             "overlapped",
             "remark",
-            f"{overlapped} of {instances} instances were stored at the same time as another, and this log names no threads: which "
-            "line belongs to which cannot be told, so their stages are left out.",
+            f"{overlapped} of {instances} instances were stored at the same time as another, and this log names no "
+            "threads: which line belongs to which cannot be told, so their stages are left out.",
             "Log from Orthanc 1.12.2 or later, or while one client sends alone.",
         )
 

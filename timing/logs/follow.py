@@ -10,7 +10,7 @@ from .lines import MAX_LINE_LENGTH
 
 POLL_S: Final = 0.25
 _TAIL_BYTES: Final = 256
-_BATCH: Final = 10_000
+_MAX_BATCH: Final = 10_000
 
 
 class FollowedFile:
@@ -30,7 +30,7 @@ class FollowedFile:
         self.rotations = 0
 
     def read(self) -> list[str]:
-        """Return the whole lines written since the last call, at most _BATCH of them.
+        """Return the whole lines written since the last call, at most _MAX_BATCH of them.
 
         Raises:
             OSError: the file is there and cannot be read.
@@ -39,18 +39,18 @@ class FollowedFile:
             return []
         assert self._file is not None
         if self._was_truncated():
-            self._begin_anew()
+            self._start_over()
         lines = self._whole_lines()
         if not lines and self._is_another():
             lines = self._whole_lines()  # what was written up to the rotation
-            if len(lines) < _BATCH:
+            if len(lines) < _MAX_BATCH:
                 lines += self._last_piece()
                 self.close()
                 self.rotations += 1
         return [line.decode("utf-8", "replace") for line in lines]
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
         self._file, self._tail = None, b""
@@ -81,7 +81,7 @@ class FollowedFile:
             size < position or os.pread(self._file.fileno(), len(self._tail), position - len(self._tail)) != self._tail
         )
 
-    def _begin_anew(self) -> None:
+    def _start_over(self) -> None:
         assert self._file is not None
         self._file.seek(0)
         self._rest = self._tail = b""
@@ -90,7 +90,7 @@ class FollowedFile:
     def _whole_lines(self) -> list[bytes]:
         assert self._file is not None
         lines: list[bytes] = []
-        while len(lines) < _BATCH and (piece := self._file.readline(MAX_LINE_LENGTH)):
+        while len(lines) < _MAX_BATCH and (piece := self._file.readline(MAX_LINE_LENGTH)):
             self._tail = (self._tail + piece)[-_TAIL_BYTES:]
             self._rest += piece
             if piece.endswith(b"\n") or len(self._rest) >= MAX_LINE_LENGTH:

@@ -1,6 +1,7 @@
-"""One instance as the log tells of it."""
+"""One instance, as far as the log shows it."""
 
 from .. import stages
+from .events import Event, Kind
 
 
 class LoggedInstance:
@@ -37,6 +38,33 @@ class LoggedInstance:
         # Without thread names, the lines of two instances at once cannot be told apart.
         self.overlapped = False
 
+    def mark(self, now_us: int, event: Event) -> bool:
+        """Take in one marker line of this instance; returns whether transcoding begins with it."""
+        self.last_us = now_us
+        begins = False
+        match event.kind:
+            case Kind.TRANSCODING | Kind.PLUGIN_TRANSCODED if self.transcoding_us is None and self.writing_us is None:
+                self.transcoding_us = now_us
+                begins = True
+            case Kind.TRANSCODED if self.transcoding_us is not None and self.writing_us is None:
+                self.transcoded_us = now_us
+            case Kind.WRITING if self.writing_us is None and self.index_us is None:
+                self.writing_us = now_us
+            case Kind.WRITTEN if self.writing_us is not None and self.index_us is None:
+                self.written_us = now_us
+            case Kind.OVERWRITING | Kind.NEW_INSTANCE | Kind.CHANGE if self.index_us is None:
+                self.index_us = now_us
+        if event.kind is Kind.NEW_INSTANCE:
+            self.orthanc_id = event.value
+        elif event.kind is Kind.CHANGE and event.value:
+            self.study = event.value
+        return begins
+
+    @property
+    def is_transcoding(self) -> bool:
+        """Whether its last line told that transcoding begins."""
+        return self.transcoding_us is not None and self.transcoded_us is None and self.writing_us is None
+
     def split(self, stored_us: int) -> list[tuple[str, int]]:
         """Return (stage, microseconds); the sum is the time from the first mark to "New instance stored".
 
@@ -56,7 +84,7 @@ class LoggedInstance:
         return parts + self._split_writing(self.writing_us, stored_us)
 
     def _split_writing(self, writing_us: int, stored_us: int) -> list[tuple[str, int]]:
-        """Divide writing from committing: at "Created attachment" where there is one, else at the first line of the index."""
+        """Divide writing from committing: at "Created attachment" if it is there, else at the index's first line."""
         written_us = self.written_us if self.written_us is not None else self.index_us
         if written_us is None:
             return [(stages.STORE, stored_us - writing_us)]

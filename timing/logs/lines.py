@@ -11,8 +11,8 @@ MAX_LINE_LENGTH: Final = 4096
 
 DAY_US: Final = 86_400_000_000
 
-_LONGEST_PREFIX: Final = 200
-_LONGEST_HEAD: Final = 120  # thread name, file name, line number
+_MAX_PREFIX: Final = 200
+_MAX_HEAD: Final = 120  # thread name, file name, line number
 _RECORD: Final = re.compile(r"(?:^|[\s|\ufeff])([TIWEF])(\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{6})(?=\s)")
 _DAMAGED: Final = re.compile(r"(?:^|[\s|\ufeff])[TIWEF]\d{4} \d\d:")
 _SECOND_RECORD: Final = re.compile(r"[TIWEF]\d{4} \d\d:\d\d:\d\d\.\d{6}\s")
@@ -49,12 +49,12 @@ def parse(raw: str) -> LogLine | NoRecord:
     raw = raw[:MAX_LINE_LENGTH]
     if "\x1b" in raw:
         raw = _COLOUR.sub("", raw)
-    found = _RECORD.search(raw, 0, _LONGEST_PREFIX)
+    found = _RECORD.search(raw, 0, _MAX_PREFIX)
     if found is None:
-        return NoRecord.DAMAGED if _DAMAGED.search(raw, 0, _LONGEST_PREFIX) else NoRecord.OTHER
+        return NoRecord.DAMAGED if _DAMAGED.search(raw, 0, _MAX_PREFIX) else NoRecord.OTHER
     level, day, *clock = found.groups()
     time_us = _microseconds(day, *clock)
-    head_ends = raw.find("] ", found.end(), found.end() + _LONGEST_HEAD)
+    head_ends = raw.find("] ", found.end(), found.end() + _MAX_HEAD)
     if time_us is None or head_ends < 0 or _SECOND_RECORD.search(raw, head_ends):
         return NoRecord.DAMAGED
     thread, _, location = raw[found.end() : head_ends].strip().rpartition(" ")
@@ -90,6 +90,6 @@ def _day_of_year(month_and_day: str) -> int | None:
 
 @lru_cache(maxsize=64)
 def _process(prefix: str) -> str:
-    """Return the container that docker-compose names before each line, or the process that journald does; "" where there is neither."""
+    """Return what docker-compose (the container) or journald (the process) puts before each line; "" without either."""
     found = _CONTAINER.match(prefix) or _UNIT.search(prefix)
     return found[1] if found else ""

@@ -4,27 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .. import stages
-from ..pictures.markup import duration, percent, safe
-from ..pictures.page import instance_figure, lanes_figure, legend, page, stacked_bar, swatch
+from ..pictures.markup import duration, safe
+from ..pictures.page import instance_figure, lanes_figure, page
 from ..pictures.waterfall import Timeline, instance_picture, lanes_picture, stages_of, standalone
-from ..snapshot import StageSnapshot
-from ..table import milliseconds
 from .finding import NAMES
-from .findings_network import STALL_HIGH_US, STALL_LOW_US
+from .page_tables import MEANINGS, gaps_table, slowest_table, stage_tables
 from .report import LoggedProtocol, LoggedStudy, LogReport, ShownInstance, SlowLogged
-from .text import BESIDE, about_lines, hint_of
+from .text import about_lines, hint_of
 
 TITLE: Final = "Where the time of each instance goes"
-_MEANINGS: Final = {
-    stages.RECEIVE: "request seen, to transcoding or writing",
-    stages.TRANSCODE: "Orthanc transcodes it",
-    stages.PREPARE: "parsing, hashing, compressing for storage",
-    stages.WRITE: "the storage area writes the file",
-    stages.STORE: "writing and index; this log does not divide them",
-    stages.COMMIT: "the index transaction",
-    stages.UNKNOWN: "no line of the log divides this",
-    stages.TOTAL: "request seen, to stored",
-}
 
 
 def html_page(report: LogReport, names: Sequence[str]) -> str:
@@ -50,11 +38,14 @@ def lead_of(protocol: LoggedProtocol) -> str:
     name = NAMES[protocol.protocol]
     total = next((stage for stage in protocol.stages if stage.stage == stages.TOTAL), None)
     if total is None:
-        return f"Over {name} {protocol.instances:,} instances were stored; which time belongs to which, this log does not tell."
+        return (
+            f"Over {name} {protocol.instances:,} instances were stored; which time belongs to which, this log does "
+            "not tell."
+        )
     longest = max((stage for stage in protocol.stages if stage is not total), key=lambda stage: stage.share)
     text = (
         f"Over {name} an instance takes {duration(total.p50_ms)} (median of {total.count:,}); "
-        f"{longest.share:.0%} of that time is “{longest.stage}”: {_MEANINGS[longest.stage]}."
+        f"{longest.share:.0%} of that time is “{longest.stage}”: {MEANINGS[longest.stage]}."
     )
     gap = next((entry for entry in protocol.beside if entry.stage == "gap"), None)
     return f"{text} Another {duration(gap.p50_ms)} pass before the same client's next one." if gap else text
@@ -73,13 +64,13 @@ def _body(report: LogReport, names: Sequence[str]) -> Iterator[str]:
         yield from _study(report.study)
     if report.protocols:
         yield "<h2>Stages</h2>"
-        yield from (table for protocol in report.protocols for table in _tables(protocol))
+        yield from (table for protocol in report.protocols for table in stage_tables(protocol))
     if any(protocol.gaps for protocol in report.protocols):
         yield "<h2>Gaps between two instances of one client</h2>"
-        yield from (_gaps(protocol) for protocol in report.protocols if protocol.gaps)
+        yield from (gaps_table(protocol) for protocol in report.protocols if protocol.gaps)
     if report.slowest:
         yield "<h2>The slowest instances</h2>"
-        yield _slowest(report.slowest)
+        yield slowest_table(report.slowest)
 
 
 def _findings(report: LogReport) -> str:
@@ -102,7 +93,8 @@ def _study(study: LoggedStudy) -> Iterator[str]:
     yield f"<h2>{'A study' if study.orthanc_id else 'A run of instances'}, as it came in</h2>"
     caption = (
         f"{_shown_of(study)}. Each line is one instance, time runs to the right. "
-        f"For {duration(idle_ms)} of these {duration(whole_ms)} ({idle_ms / (whole_ms or 1):.0%}) Orthanc was working on none of them."
+        f"For {duration(idle_ms)} of these {duration(whole_ms)} ({idle_ms / (whole_ms or 1):.0%}) Orthanc was working "
+        "on none of them."
     )
     yield lanes_figure(timelines, "Waterfall of a study", caption)
     typical = _typical(study)
@@ -145,71 +137,3 @@ def _covered_ms(timelines: Sequence[Timeline]) -> float:
         covered_ms += max(0.0, end_ms - max(until_ms, timeline.begin_ms))
         until_ms = max(until_ms, end_ms)
     return covered_ms
-
-
-def _tables(protocol: LoggedProtocol) -> Iterator[str]:
-    rows = [
-        f"<tr{' class=total' if stage.stage == stages.TOTAL else ''}>"
-        f"<td>{swatch(stage.stage) if stage.stage != stages.TOTAL else ''}{safe(stage.stage)}</td>{_numbers(stage)}"
-        f'<td class="wide">{stacked_bar([(stage.stage, stage.share)], 1.0) if stage.stage != stages.TOTAL else ""}</td>'
-        f'<td class="left optional soft">{_MEANINGS.get(stage.stage, "")}</td></tr>'
-        for stage in protocol.stages
-    ]
-    title = f"{NAMES[protocol.protocol]}: {protocol.instances:,} instances"
-    if rows:
-        yield _table(
-            title, "stage", rows, '<th class="left">share of the time</th><th class="left optional">what it is</th>'
-        )
-    if protocol.beside:
-        beside = [f"<tr><td>{safe(BESIDE[entry.stage])}</td>{_numbers(entry)}</tr>" for entry in protocol.beside]
-        yield _table("", "beside the stages", beside, "")
-
-
-def _table(title: str, first: str, rows: Sequence[str], more: str) -> str:
-    head = f'<th>{first}</th><th class="optional">count</th><th>p50 ms</th><th class="optional">p90 ms</th><th>p99 ms</th><th class="optional">max ms</th>{more}'
-    caption = f"<caption>{safe(title)}</caption>" if title else ""
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _numbers(stage: StageSnapshot) -> str:
-    return (
-        f'<td class="optional">{stage.count:,}</td><td>{milliseconds(stage.p50_ms)}</td><td class="optional">{milliseconds(stage.p90_ms)}</td>'
-        f'<td>{milliseconds(stage.p99_ms)}</td><td class="optional">{milliseconds(stage.max_ms)}</td>'
-    )
-
-
-def _gaps(protocol: LoggedProtocol) -> str:
-    most = max(entry.count for entry in protocol.gaps)
-    stall = (STALL_LOW_US / 1e3, STALL_HIGH_US / 1e3)
-    filled = [number for number, entry in enumerate(protocol.gaps) if entry.count]
-    rows = []
-    for entry in protocol.gaps[filled[0] : filled[-1] + 1]:
-        is_stall = (entry.low_ms, entry.high_ms) == stall and bool(entry.count)
-        colour = "bad" if is_stall else "accent"
-        note = '<span class="bad-text">the 40 ms stall</span>' if is_stall else ""
-        rows.append(
-            f"<tr><td>{_bound(entry.low_ms)} – {_bound(entry.high_ms)}</td><td>{entry.count:,}</td>"
-            f'<td class="wide" style="width:60%"><div class="bar"><b class="{colour}" style="width:{percent(100 * entry.count / most)}"></b></div></td>'
-            f'<td class="left">{note}</td></tr>'
-        )
-    head = "<tr><th>from – to</th><th>gaps</th><th></th><th></th></tr>"
-    return f"<table><caption>{NAMES[protocol.protocol]}</caption><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _bound(value_ms: float) -> str:
-    return f"{value_ms / 1000:g} s" if value_ms >= 1000 else f"{value_ms:g} ms"
-
-
-def _slowest(slowest: Sequence[SlowLogged]) -> str:
-    whole_ms = max(slow.total_ms for slow in slowest)
-    rows = [
-        f"<tr><td>{slow.at}</td><td>{safe(NAMES.get(slow.protocol, slow.protocol))}</td><td>{milliseconds(slow.total_ms)}</td>"
-        f'<td class="wide" style="width:46%">{stacked_bar(list(slow.stages.items()), whole_ms)}</td>'
-        f'<td class="left optional soft">{safe(slow.client, 60)}</td></tr>'
-        for slow in slowest
-    ]
-    names = list(dict.fromkeys(name for slow in slowest for name in slow.stages))
-    head = '<tr><th>began at</th><th>over</th><th>ms</th><th class="left">stages</th><th class="left optional">client</th></tr>'
-    return (
-        f'{legend(names)}<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )

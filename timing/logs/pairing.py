@@ -1,33 +1,15 @@
-"""Pairs the lines of one Orthanc process to instances: by thread where the log names threads, else only where that is certain."""
+"""Pairs the lines of one Orthanc process to instances.
 
-from collections import OrderedDict
+By thread where the log names threads, else only where it is certain to which instance a line belongs.
+"""
+
 from collections.abc import Callable
 
 from .. import stages
-from .account import ANSWER, GAP, LONGEST_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account, LastStored
+from .account import ANSWER, GAP, MAX_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account, LastStored
 from .events import Event, Kind
 from .instance import LoggedInstance
-
-STALE_US = 60_000_000
-"""Where the log names no threads, an instance without a line for so long was never stored."""
-
-_THREADS = 512
-_OPEN = 64
-
-
-class ThreadState:
-    """What is known of one thread, or of the whole process where the log names no threads."""
-
-    __slots__ = ("answering_us", "before", "change", "command_us", "headers_us", "open", "orphan_us")
-
-    def __init__(self) -> None:
-        self.open: list[LoggedInstance] = []
-        self.headers_us: int | None = None
-        self.command_us: int | None = None
-        self.answering_us: int | None = None
-        self.before: Kind | None = None  # the marker line before
-        self.change: tuple[Kind, int] | None = None  # the line before, if it told of a change
-        self.orphan_us: int | None = None  # the line before, if it told of an instance whose beginning the log lacks
+from .threads import Threads, ThreadState
 
 
 class Pairing:
@@ -36,7 +18,7 @@ class Pairing:
     def __init__(self, account: Account, process: str = "") -> None:
         self._account = account
         self._process = process
-        self._threads: OrderedDict[str, ThreadState] = OrderedDict()
+        self._threads = Threads(account)
         self._last_stored = LastStored()
         self._handlers: dict[Kind, Callable[[str, ThreadState, int, Event], None]] = {
             Kind.HTTP_HEADER: self._on_header,
@@ -56,66 +38,39 @@ class Pairing:
 
     def forget(self) -> None:
         """Give up what is open: the process restarted, or its clock jumped."""
-        for state in self._threads.values():
-            self._give_up(state.open)
         self._threads.clear()
         self._last_stored.clear()
 
     def count_open(self) -> int:
         """Return how many instances have begun and not ended."""
-        return sum(len(state.open) for state in self._threads.values())
+        return sum(1 for _ in self._threads.open_instances())
 
     def see(self, thread: str, now_us: int, event: Event) -> None:
         """Take in one marker line."""
-        state = self._state(thread)
+        state = self._threads.state(thread)
         if not thread:
-            self._drop_stale(state, now_us)
+            self._threads.give_up_stale(state, now_us)
         handler = self._handlers.get(event.kind)
         if handler is not None:
             handler(thread, state, now_us, event)
         elif len(state.open) == 1:
             if event.kind is Kind.TRANSCODING and thread:
                 self._note_neighbours(state.open[0])
-            self._mark(state.open[0], now_us, event)
+            if state.open[0].mark(now_us, event) and event.kind is Kind.PLUGIN_TRANSCODED:
+                self._account.counts["transcoded by a plugin"] += 1
         self._see_change(state, now_us, event)
         if event.kind not in {Kind.STORED, Kind.COMMAND}:
             state.orphan_us = None
         state.before = event.kind
 
-    def _state(self, thread: str) -> ThreadState:
-        state = self._threads.get(thread)
-        if state is None:
-            state = self._threads[thread] = ThreadState()
-            if len(self._threads) > _THREADS:
-                self._give_up(self._threads.popitem(last=False)[1].open)
-        return state
-
-    def _drop_stale(self, state: ThreadState, now_us: int) -> None:
-        if state.open and now_us - state.open[0].last_us > STALE_US:
-            fresh = [instance for instance in state.open if now_us - instance.last_us <= STALE_US]
-            self._give_up([instance for instance in state.open if instance not in fresh])
-            state.open = fresh
-
-    def _give_up(self, instances: list[LoggedInstance]) -> None:
-        for instance in instances:
-            self._account.unfinished[instance.protocol] += 1
-
-    def _open(self, thread: str, state: ThreadState, instance: LoggedInstance) -> None:
-        if state.open and thread:
-            self._give_up(state.open)  # one thread stores one instance at a time
-            state.open = []
-        elif len(state.open) >= _OPEN:
-            self._give_up([state.open.pop(0)])
+    def _begin(self, thread: str, state: ThreadState, instance: LoggedInstance) -> None:
         instance.process = self._process
-        state.open.append(instance)
-        if len(state.open) > 1:
-            for each in state.open:
-                each.overlapped = True
+        self._threads.begin(thread, state, instance)
 
     def _gap(self, protocol: str, client: str, begun_us: int, orphan_us: int | None = None) -> None:
         stored_us = self._last_stored.take(client)
         stored_us = orphan_us if stored_us is None else stored_us
-        if stored_us is not None and 0 <= begun_us - stored_us <= LONGEST_GAP_US:
+        if stored_us is not None and 0 <= begun_us - stored_us <= MAX_GAP_US:
             self._account.add(protocol, GAP, begun_us - stored_us)
 
     def _on_association(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
@@ -131,8 +86,7 @@ class Pairing:
         self._end_answer(state, now_us)
         state.headers_us = None
         if thread:
-            self._give_up(state.open)
-            state.open = []
+            self._threads.give_up_open(state)
 
     def _on_post(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         self._end_answer(state, now_us)
@@ -141,18 +95,18 @@ class Pairing:
         # A connection stays on its thread; without names, the only upload under way is taken for the one before.
         if not state.open:
             self._gap(stages.HTTP, f"http {thread}", begun_us)
-        self._open(thread, state, LoggedInstance(stages.HTTP, begun_us))
+        self._begin(thread, state, LoggedInstance(stages.HTTP, begun_us))
 
     def _on_http_file(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         # Plugins post instances too, without a request that the HTTP server would log.
         if not any(instance.protocol == stages.HTTP for instance in state.open):
-            self._open(thread, state, LoggedInstance(stages.HTTP, now_us))
+            self._begin(thread, state, LoggedInstance(stages.HTTP, now_us))
 
     def _on_zip_file(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         state.open = [
             instance for instance in state.open if instance.protocol != stages.HTTP or instance.writing_us is not None
         ]
-        self._open(thread, state, LoggedInstance(stages.HTTP, now_us))
+        self._begin(thread, state, LoggedInstance(stages.HTTP, now_us))
 
     def _on_command(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         state.command_us = now_us
@@ -161,43 +115,19 @@ class Pairing:
         begun_us = state.command_us if state.command_us is not None else now_us
         state.command_us = None
         # Two associations of one client at once: which of them waited cannot be told.
-        if any(instance.client == event.value for other in self._threads.values() for instance in other.open):
+        if any(instance.client == event.value for instance in self._threads.open_instances()):
             self._last_stored.take(event.value)
         else:
             self._gap(stages.CSTORE, event.value, begun_us, state.orphan_us)
-        self._open(thread, state, LoggedInstance(stages.CSTORE, begun_us, event.value))
+        self._begin(thread, state, LoggedInstance(stages.CSTORE, begun_us, event.value))
 
     def _note_neighbours(self, instance: LoggedInstance) -> None:
         """Count whether transcoding begins while other threads have instances, and while one of them transcodes."""
-        others = [other for state in self._threads.values() for other in state.open if other is not instance]
+        others = [other for other in self._threads.open_instances() if other is not instance]
         if others:
             self._account.counts["transcodings beside others"] += 1
-        if any(
-            other.transcoding_us is not None and other.transcoded_us is None and other.writing_us is None
-            for other in others
-        ):
+        if any(other.is_transcoding for other in others):
             self._account.counts["transcodings at once"] += 1
-
-    def _mark(self, instance: LoggedInstance, now_us: int, event: Event) -> None:
-        instance.last_us = now_us
-        match event.kind:
-            case Kind.TRANSCODING | Kind.PLUGIN_TRANSCODED if (
-                instance.transcoding_us is None and instance.writing_us is None
-            ):
-                instance.transcoding_us = now_us
-                self._account.counts["transcoded by a plugin"] += event.kind is Kind.PLUGIN_TRANSCODED
-            case Kind.TRANSCODED if instance.transcoding_us is not None and instance.writing_us is None:
-                instance.transcoded_us = now_us
-            case Kind.WRITING if instance.writing_us is None and instance.index_us is None:
-                instance.writing_us = now_us
-            case Kind.WRITTEN if instance.writing_us is not None and instance.index_us is None:
-                instance.written_us = now_us
-            case Kind.OVERWRITING | Kind.NEW_INSTANCE | Kind.CHANGE if instance.index_us is None:
-                instance.index_us = now_us
-        if event.kind is Kind.NEW_INSTANCE:
-            instance.orthanc_id = event.value
-        elif event.kind is Kind.CHANGE and event.value:
-            instance.study = event.value
 
     def _on_stored(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if not state.open:
@@ -212,7 +142,7 @@ class Pairing:
 
     def _on_not_stored(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if state.open:
-            self._give_up([state.open.pop()])
+            self._threads.give_up_newest(state)
 
     def _on_duplicate(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if state.open:
@@ -220,7 +150,7 @@ class Pairing:
 
     def _on_refused_file(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         if len(state.open) == 1 and state.open[0].writing_us is None:
-            self._give_up([state.open.pop()])
+            self._threads.give_up_newest(state)
 
     def _on_compressing(self, thread: str, state: ThreadState, now_us: int, event: Event) -> None:
         # Only the answer to an upload: others may be large, and worth compressing.
@@ -228,8 +158,11 @@ class Pairing:
             state.answering_us = now_us
 
     def _end_answer(self, state: ThreadState, now_us: int) -> None:
-        """Take the time from "Compressing a HTTP answer" to the next request: an upper bound, since no line ends the answer."""
-        if state.answering_us is not None and not state.open and 0 <= now_us - state.answering_us <= LONGEST_GAP_US:
+        """Take the time from "Compressing a HTTP answer" to the next request.
+
+        That is an upper bound, since no line ends the answer.
+        """
+        if state.answering_us is not None and not state.open and 0 <= now_us - state.answering_us <= MAX_GAP_US:
             self._account.add(stages.HTTP, ANSWER, now_us - state.answering_us)
         state.answering_us = None
 

@@ -49,7 +49,7 @@ class _Process:
             self._pairing.see(line.thread, now_us, event)
 
     def count_open(self) -> int:
-        """Return how many instances have begun and not ended: where a log ends, that says nothing of whether they were stored."""
+        """Return how many instances have begun and not ended; they may have been stored after the log's end."""
         return self._pairing.count_open()
 
 

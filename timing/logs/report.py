@@ -8,7 +8,7 @@ import msgspec
 
 from .. import stages
 from ..snapshot import StageSnapshot, ordered, stage_snapshot
-from .account import ANSWER, GAP, LONGEST_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account
+from .account import ANSWER, GAP, MAX_GAP_US, NEW_INSTANCE, OTHER_CHANGE, Account
 from .finding import Finding
 from .findings import findings_of
 from .findings_network import STALL_HIGH_US, STALL_LOW_US
@@ -127,7 +127,7 @@ def _protocol(account: Account, protocol: str) -> LoggedProtocol:
 
 def _gaps(account: Account, protocol: str) -> list[GapBin]:
     counts = account.bins(protocol, GAP, GAP_BOUNDS_US)
-    bounds_ms = [0.0, *(bound / 1e3 for bound in GAP_BOUNDS_US), LONGEST_GAP_US / 1e3]
+    bounds_ms = [0.0, *(bound / 1e3 for bound in GAP_BOUNDS_US), MAX_GAP_US / 1e3]
     bins = [GapBin(low, high, count) for (low, high), count in zip(pairwise(bounds_ms), counts, strict=True)]
     return bins if any(counts) else []
 

@@ -29,7 +29,7 @@ class EndsEarlyError(Exception):
 
 
 def lines_of(name: str, progress: Callable[[int], None] | None = None) -> Iterator[str]:
-    """Yield the lines of the log `name`, "-" for standard input; what is longer than MAX_LINE_LENGTH bytes comes in pieces.
+    """Yield the lines of the log `name`, "-" for standard input; lines beyond MAX_LINE_LENGTH bytes come in pieces.
 
     Args:
         name: path of a log, plain or compressed with gzip, xz or bzip2.

@@ -1,4 +1,4 @@
-"""One study to draw: the longest run of instances in the log, its beginning kept instance by instance, in bounded memory."""
+"""Finds a study to draw: the longest run of instances in the log, of which the first ones are kept."""
 
 from collections import OrderedDict
 from typing import Final, NamedTuple

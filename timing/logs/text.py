@@ -82,12 +82,12 @@ def hint_of(report: LogReport) -> str:
         return "No line has the form of Orthanc's log."
     if not counted(counts, "verbose records"):
         return (
-            "The log has only warnings and errors. Start Orthanc with --verbose or, for more stages, --trace; or set it while it runs: "
-            "curl -X PUT http://ORTHANC:8042/tools/log-level -d verbose"
+            "The log has only warnings and errors. Start Orthanc with --verbose or, for more stages, --trace; or set "
+            "it while it runs: curl -X PUT http://ORTHANC:8042/tools/log-level -d verbose"
         )
     return (
-        "No stored instance was found: none was stored meanwhile, or only some log categories are verbose, such as --verbose-dicom. "
-        "Orthanc must run with --verbose or --trace as a whole."
+        "No stored instance was found: none was stored meanwhile, or only some log categories are verbose, such as "
+        "--verbose-dicom. Orthanc must run with --verbose or --trace as a whole."
     )
 
 

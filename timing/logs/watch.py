@@ -1,4 +1,4 @@
-"""Shows what a log that is being written tells, until the operator has seen enough."""
+"""Shows the stages from a log that is being written, until the operator ends it."""
 
 import signal
 import threading
@@ -26,7 +26,7 @@ LINE_EVERY_S: Final = 10.0
 def follow_logs(names: Sequence[str], console: Console, every_s: float = LINE_EVERY_S) -> LogReader:
     """Read the logs before the last one, then follow the last until Ctrl-C or SIGTERM; return the reader as it is then.
 
-    On a terminal a table is drawn anew each second; elsewhere a line is printed each `every_s` seconds.
+    On a terminal a table is redrawn each second; elsewhere a line is printed each `every_s` seconds.
 
     Raises:
         OSError: a file cannot be read. The followed one need not be there yet.
@@ -80,7 +80,7 @@ def _watch(reader: LogReader, name: str, show: Callable[[], None], every_s: floa
 
 
 class _sigterm_as_interrupt:  # noqa: N801 - a context manager, used like a function
-    """SIGTERM ends the watching as Ctrl-C does: the report is still printed. Only the main thread may ask for signals."""
+    """Ends the watching on SIGTERM as on Ctrl-C: the report is still printed. Only the main thread may ask for this."""
 
     def __enter__(self) -> None:
         self._before = None

@@ -11,7 +11,7 @@ from .page import figure, instance_figure, legend, page
 from .waterfall import Timeline, instance_picture, lanes_picture, stages_of, standalone
 
 TITLE: Final = "The slowest instances"
-_MOST: Final = 200
+_MAX_PICTURES: Final = 200
 _OF_THE_CLIENT: Final = frozenset({"wait", "response"})
 """Time of the instance before, or of its client: an association may sit idle for minutes."""
 
@@ -34,7 +34,7 @@ def timelines_of(document: bytes) -> list[Timeline]:
         entries = next((value for value in entries.values() if isinstance(value, list)), None)
     if not isinstance(entries, list):
         raise NotSlowestError("not a list of instances")
-    timelines = [_timeline(number, entry) for number, entry in enumerate(entries[:_MOST])]
+    timelines = [_timeline(number, entry) for number, entry in enumerate(entries[:_MAX_PICTURES])]
     return sorted(timelines, key=lambda timeline: -timeline.total_ms)
 
 
@@ -68,7 +68,10 @@ def slowest_svg(timelines: list[Timeline]) -> str:
 
 def _lead(slowest: Timeline) -> str:
     stage, length_ms = max(slowest.stages, key=lambda part: part[1], default=("unknown", 0.0))
-    return f"The slowest took {duration(slowest.total_ms)}; {length_ms / (slowest.total_ms or 1):.0%} of that is “{safe(stage)}”."
+    return (
+        f"The slowest took {duration(slowest.total_ms)}; {length_ms / (slowest.total_ms or 1):.0%} of that is "
+        f"“{safe(stage)}”."
+    )
 
 
 def _timeline(number: int, entry: Any) -> Timeline:

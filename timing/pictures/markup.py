@@ -1,4 +1,4 @@
-"""Text for HTML and SVG, from people and machines that may mean no good."""
+"""Makes text safe for HTML and SVG, and writes durations and lengths."""
 
 import html
 import unicodedata
@@ -8,7 +8,7 @@ _CUT: Final = 160
 
 
 def safe(text: str, length: int = _CUT) -> str:
-    """Return `text` for element content and quoted attributes: cut, without control and direction characters, escaped."""
+    """Return `text` for elements and quoted attributes: cut, without control and direction characters, escaped."""
     shown = "".join(
         "\ufffd" if unicodedata.category(sign) in {"Cc", "Cf", "Cs", "Co", "Cn"} else sign for sign in text[:length]
     )

@@ -37,7 +37,8 @@ def swatch(stage: str) -> str:
 def stacked_bar(parts: Sequence[tuple[str, float]], whole_ms: float) -> str:
     """Return stages one after the other in a line, as long as `whole_ms` is to the widest."""
     pieces = "".join(
-        f'<b class="{class_of(stage)}" style="width:{percent(100 * length_ms / (whole_ms or 1))}" title="{safe(stage)}"></b>'
+        f'<b class="{class_of(stage)}" style="width:{percent(100 * length_ms / (whole_ms or 1))}" '
+        f'title="{safe(stage)}"></b>'
         for stage, length_ms in parts
     )
     return f'<div class="bar">{pieces}</div>'

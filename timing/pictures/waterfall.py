@@ -14,7 +14,7 @@ from .style import PICTURE, class_of
 _AXIS: Final = 24
 _STEP: Final = 36
 _LANE: Final = 13
-_MOST_TICKS: Final = 5
+_MAX_TICKS: Final = 5
 _WIDTH: Final = 860
 _MARGIN: Final = 24
 
@@ -49,9 +49,13 @@ def instance_picture(timeline: Timeline) -> Picture:
     begin_ms = 0.0
     for number, (stage, length_ms) in enumerate(timeline.stages):
         top = _AXIS + number * _STEP
-        text = f'<tspan class="strong">{safe(stage)}</tspan> {duration(length_ms)} <tspan class="soft">{length_ms / whole_ms:.0%}</tspan>'
+        text = (
+            f'<tspan class="strong">{safe(stage)}</tspan> {duration(length_ms)} '
+            f'<tspan class="soft">{length_ms / whole_ms:.0%}</tspan>'
+        )
         parts.append(
-            f'<text x="0" y="{top + 13}">{text}</text><rect class="track" x="0" y="{top + 18}" width="100%" height="12" rx="2"/>'
+            f'<text x="0" y="{top + 13}">{text}</text>'
+            f'<rect class="track" x="0" y="{top + 18}" width="100%" height="12" rx="2"/>'
         )
         parts.append(_bar(stage, begin_ms / whole_ms, length_ms / whole_ms, top + 18, 12))
         begin_ms += length_ms
@@ -59,7 +63,7 @@ def instance_picture(timeline: Timeline) -> Picture:
 
 
 def lanes_picture(timelines: Sequence[Timeline]) -> Picture:
-    """Draw many instances, each on a lane of its own, on one clock; `timelines` are in the order in which they begin."""
+    """Draw many instances, each on a lane of its own; `timelines` are in the order in which they begin."""
     first_ms = min((timeline.begin_ms for timeline in timelines), default=0.0)
     last_ms = max((timeline.begin_ms + timeline.total_ms for timeline in timelines), default=0.0)
     whole_ms = (last_ms - first_ms) or 1.0
@@ -82,7 +86,10 @@ def lanes_picture(timelines: Sequence[Timeline]) -> Picture:
 
 def embedded(picture: Picture, description: str) -> str:
     """Return the picture as an element of a page that has the style already."""
-    return f'<svg role="img" aria-label="{safe(description)}" width="100%" height="{picture.height}">{picture.markup}</svg>'
+    return (
+        f'<svg role="img" aria-label="{safe(description)}" width="100%" height="{picture.height}">{picture.markup}'
+        "</svg>"
+    )
 
 
 def stages_of(timelines: Iterable[Timeline]) -> list[str]:
@@ -103,23 +110,32 @@ def standalone(title: str, panels: Sequence[tuple[str, Picture]], stages: Sequen
     for caption, picture in panels:
         parts.append(f'<text class="strong" x="{_MARGIN}" y="{top + 14}">{safe(caption)}</text>')
         parts.append(
-            f'<svg x="{_MARGIN}" y="{top + 22}" width="{inner}" height="{picture.height}" overflow="visible">{picture.markup}</svg>'
+            f'<svg x="{_MARGIN}" y="{top + 22}" width="{inner}" height="{picture.height}" '
+            f'overflow="visible">{picture.markup}</svg>'
         )
         top += picture.height + 46
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" viewBox="0 0 {_WIDTH} {top}" role="img">'
-        f'<title>{safe(title)}</title><style>{PICTURE}</style><rect class="paper" width="{_WIDTH}" height="{top}"/>{"".join(parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" viewBox="0 0 {_WIDTH} {top}" '
+        'role="img">'
+        f"<title>{safe(title)}</title><style>{PICTURE}</style>"
+        f'<rect class="paper" width="{_WIDTH}" height="{top}"/>{"".join(parts)}</svg>\n'
     )
 
 
 def _bar(stage: str, begin: float, length: float, top: int, height: int) -> str:
     # A stage of a thousandth is still a line that can be seen.
-    return f'<rect class="{class_of(stage)}" x="{percent(100 * begin)}" y="{top}" width="{percent(max(100 * length, 0.12))}" height="{height}"/>'
+    return (
+        f'<rect class="{class_of(stage)}" x="{percent(100 * begin)}" y="{top}" '
+        f'width="{percent(max(100 * length, 0.12))}" height="{height}"/>'
+    )
 
 
 def _idle(begin: float, end: float, top: int) -> str:
     """Return the mark of a time in which no instance was under way."""
-    return f'<rect class="idle" x="{percent(100 * begin)}" y="{top + 3}" width="{percent(100 * (end - begin))}" height="3"/>'
+    return (
+        f'<rect class="idle" x="{percent(100 * begin)}" y="{top + 3}" width="{percent(100 * (end - begin))}" '
+        'height="3"/>'
+    )
 
 
 def _axis(whole_ms: float, height: int, top: int) -> str:
@@ -135,9 +151,9 @@ def _axis(whole_ms: float, height: int, top: int) -> str:
 
 
 def _tick_step(whole_ms: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, so that there are at most _MOST_TICKS of them."""
-    power = 10.0 ** math.floor(math.log10(whole_ms / _MOST_TICKS))
-    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * _MOST_TICKS >= whole_ms)
+    """Return 1, 2 or 5 times a power of ten, so that there are at most _MAX_TICKS of them."""
+    power = 10.0 ** math.floor(math.log10(whole_ms / _MAX_TICKS))
+    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power * _MAX_TICKS >= whole_ms)
 
 
 def _tick(at_ms: float, step_ms: float) -> str:

@@ -52,7 +52,7 @@ class _Elements(HTMLParser):
 
 
 def check(text: str) -> None:
-    """Every element is closed; no script, no picture, no handler, no link to anywhere; nothing that turns text round."""
+    """Every element is closed; no script, picture, handler or link; no character that turns text round."""
     elements = _Elements(text)
     assert elements.open == []
     assert not {"script", "img", "iframe", "object", "link", "a", "form"} & set(elements.names)

@@ -83,7 +83,7 @@ PREFIXES = (
 
 @st.composite
 def mutilated(draw: st.DrawFn) -> bytes:
-    """Some lines of a real log: cut, doubled, swapped, mixed with another log's, behind prefixes, with bytes changed."""
+    """Lines of a real log: cut, doubled, swapped, mixed with another log's, behind prefixes, with bytes changed."""
     lines = [line.encode() for line in draw(st.sampled_from(REAL))]
     start = draw(st.integers(0, len(lines) - 1))
     lines = lines[start : start + draw(st.integers(1, 60))]
@@ -184,7 +184,10 @@ def test_long_gaps_and_an_association_per_instance_are_said_in_words() -> None:
     def lines() -> Iterator[str]:
         for number in range(30):
             if number < 25:
-                yield f"I1110 10:0{number // 20}:{number % 20 * 3:02}.000000 C.cpp:1] (dicom) Association Received from AET A on IP 10.0.0.1\n"
+                yield (
+                    f"I1110 10:0{number // 20}:{number % 20 * 3:02}.000000 C.cpp:1] (dicom) Association Received "
+                    "from AET A on IP 10.0.0.1\n"
+                )
             yield begun(f"10:0{number // 20}:{number % 20 * 3:02}.100000")
             yield stored(f"10:0{number // 20}:{number % 20 * 3:02}.150000")
 

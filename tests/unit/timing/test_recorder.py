@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from timing import ProtocolSnapshot, Recorder, Settings
 from timing.in_flight import InFlight
-from timing.recorder import MAX_IN_FLIGHT
+from timing.registry import MAX_IN_FLIGHT
 
 from .conftest import MS, Clock
 
@@ -381,7 +381,7 @@ def test_whatever_the_order_of_events_nothing_raises_and_stages_add_up(events: l
 
 
 def test_an_instance_that_the_archive_had_already_is_counted_apart(recorder: Recorder, clock: Clock) -> None:
-    """Orthanc removes the attachments that this thread has just written, and then calls OnStoredInstance all the same."""
+    """Orthanc removes the attachments that this thread has just written, and still calls OnStoredInstance."""
     recorder.received("http", 100)
     recorder.transcoded()
     for uuid in ("first", "second"):

@@ -141,7 +141,7 @@ def test_slow_responses_and_waits_do_not_make_the_next_instance_slow(recorder: R
 def test_associations_that_come_and_go_do_not_fill_the_memory(recorder: Recorder, clock: Clock) -> None:
     for association in range(1000):
         cstore(recorder, clock, 1, association)
-    assert len(recorder._last_commits) == 256
+    assert len(recorder._before_arrival._commits) == 256
 
 
 def test_each_client_has_its_own_stages_and_the_rest_share_one_name(clock: Clock) -> None:

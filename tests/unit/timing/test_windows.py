@@ -87,7 +87,7 @@ def test_an_hour_of_full_load_stays_within_a_few_megabytes(recorder: Recorder, c
             store(recorder, clock, milliseconds * (1 + step / 100))
         recorder.fold()
         clock.wait_ms(300_000)
-    rings = recorder._history._windows._rings
+    rings = recorder._reports._history._windows._rings
     assert max(len(ring._closed) for ring in rings) <= SLOTS + 1
     values = sum(len(packed.values) for ring in rings for _, slot in ring._closed for packed in slot.values())
     assert values * 12 < 1_000_000
