@@ -12,6 +12,7 @@ from .ledger.ledger import Ledger
 from .ledger.place import LEDGER_NAME
 from .settings import Settings
 from .storage import header_copies as headers
+from .storage.file_storage import FileStorage
 from .storage.write_behind import WriteBehindStorage
 from .storage_area import DeferredStorageArea
 from .takeover import Takeover
@@ -63,7 +64,7 @@ class DeferredDelete:
         self.headers_left_out = False
         ingest = IngestWatch()
         self.storage = WriteBehindStorage(
-            storage_root, sync=sync, busy=lambda: ingest.busy, refused=self._note_headers_missing
+            FileStorage(storage_root, sync=sync), busy=lambda: ingest.busy, refused=self._note_headers_missing
         )
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,

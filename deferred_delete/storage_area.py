@@ -8,9 +8,9 @@ from support.rate_limited_log import RateLimitedLog
 from .circuit_breaker import CircuitBreaker
 from .errors import DeferredDeleteError
 from .ledger.ledger import Ledger
-from .storage.file_storage import FileStorage
 from .storage.header_copies import can_be_rebuilt
 from .storage.layout import check_uuid
+from .storage.storage import Storage
 from .worker.backlog import Backlog
 from .worker.throttle import IngestWatch
 
@@ -42,7 +42,7 @@ class DeferredStorageArea:
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         backlog: Backlog,
         *,
         grace_ms: int = 0,

@@ -18,7 +18,7 @@ from dicom.file_meta import has_prefix
 from support.rate_limited_log import RateLimitedLog
 
 from ..errors import StorageError
-from .file_storage import FileStorage
+from .storage import Storage
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Search:
         return self._old >= _OLD_IN_A_ROW
 
 
-def made_from_image(storage: FileStorage, copy: HeaderCopy) -> tuple[bytes, float]:
+def made_from_image(storage: Storage, copy: HeaderCopy) -> tuple[bytes, float]:
     """What a copy has to hold, and when its image was written (seconds since 1970).
 
     Raises:
@@ -123,7 +123,7 @@ def made_from_image(storage: FileStorage, copy: HeaderCopy) -> tuple[bytes, floa
     return header, written_s
 
 
-def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float) -> Rebuilt:
+def rebuild(storage: Storage, copies: Iterable[HeaderCopy], within_s: float) -> Rebuilt:
     """Compares copies with their images and writes anew what differs.
 
     Args:
@@ -153,7 +153,7 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
     return Rebuilt(compared, rebuilt, hopeless - unwritten, unwritten)
 
 
-def _is_torn(storage: FileStorage, copy: HeaderCopy, header: bytes) -> bool:
+def _is_torn(storage: Storage, copy: HeaderCopy, header: bytes) -> bool:
     try:
         return storage.head(copy.header_uuid, copy.size_bytes + 1)[0] != header
     except StorageError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ..ledger.rows import Claim, Failure
-from ..storage.file_storage import Deleted
+from ..storage.storage import Deleted
 
 # How long unlinks under way are waited for once the worker is to stop: its own stop has to be done within a second.
 _PATIENCE_S: Final = 0.5

@@ -13,7 +13,7 @@ from ..errors import StorageError
 from ..ledger.ledger import Ledger
 from ..ledger.rows import MAX_REASON_CHARS, Claim, Failure
 from ..settings import Settings
-from ..storage.file_storage import Deleted, FileStorage
+from ..storage.storage import Deleted, Storage
 from .batch import Batch
 from .counters import Counters, Outcome
 
@@ -47,7 +47,7 @@ class Drainer:
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         settings: Settings,
         counters: Counters,
         *,

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..errors import DeferredDeleteError, LedgerError
 from ..ledger.ledger import Ledger
-from ..storage.file_storage import FileStorage
+from ..storage.storage import Storage
 from .backlog import Backlog
 from .counters import Counters
 
@@ -30,7 +30,7 @@ class Upkeep:
         rings_for_log: Whether an enqueue must wake the worker when the log has grown.
     """
 
-    def __init__(self, ledger: Ledger, storage: FileStorage, backlog: Backlog, counters: Counters) -> None:
+    def __init__(self, ledger: Ledger, storage: Storage, backlog: Backlog, counters: Counters) -> None:
         self._ledger = ledger
         self._storage = storage
         self._backlog = backlog

@@ -13,8 +13,8 @@ from support.rate_limited_log import RateLimitedLog
 from ..errors import DeferredDeleteError
 from ..ledger.ledger import Ledger
 from ..settings import Settings
-from ..storage.file_storage import FileStorage
 from ..storage.free_disk import LOOK_EVERY_S, DiskPressure, FreeDisk
+from ..storage.storage import Storage
 from .backlog import Backlog
 from .counters import Counters, Outcome, Status
 from .drainer import Drainer
@@ -56,7 +56,7 @@ class Worker:
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         settings: Settings,
         backlog: Backlog,
         *,

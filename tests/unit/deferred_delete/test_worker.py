@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import DeferredDelete, FileStorage, Ledger, LedgerError, Settings, StorageError, Worker
-from deferred_delete.storage.file_storage import Deleted
+from deferred_delete.storage.storage import Deleted
 from deferred_delete.worker.backlog import Backlog
 
 Uuids = Callable[[int], list[str]]
