@@ -28,39 +28,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.failed == self.claimed >= 16
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker and its ledger at one moment.
-
-    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause,
-    schedule, grace (the grace period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none
-    while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s``
-    estimates how long all that is pending takes. ``unwritten_header_copies`` are in memory until ingest pauses, for
-    five seconds at the most unless the disk refuses them.
-    """
-
-    running: bool
-    paused: bool
-    pending: int
-    claimed: int
-    failed: int
-    unrecorded: int
-    oldest_age_s: float | None
-    waiting_for: str | None
-    waiting_until: str | None
-    left_s: float | None
-    draining_now: bool
-    disk_pressure: bool
-    free_disk_bytes: int | None
-    unwritten_header_copies: int
-    yielding_to_ingest: bool
-    deleted_since_start: int
-    missing_since_start: int
-    failures_since_start: int
-    freed_bytes_since_start: int
-    files_per_second: float
-    last_error: str | None
-
-
 class Counters:
     """Sums of outcomes since start. Written by the worker, read by anybody.
 

@@ -80,6 +80,11 @@ class Throttle:
         self._saved_up_s = 0.0
         self.yielding = False
 
+    @property
+    def yields_now(self) -> bool:
+        """Whether the worker slows down because instances are being stored."""
+        return self.yielding and self._ingest.busy
+
     def after_file(self, size_bytes: int, busy_s: float) -> None:
         """One file went, in ``busy_s`` seconds. Several threads may be here at once."""
         if self._unlimited and not self._ingest.busy:

@@ -1,6 +1,7 @@
 """What the worker does for the ledger besides draining it: record what could not be recorded, and copy the log back."""
 
 import logging
+import math
 import time
 from typing import Final
 
@@ -14,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 # What the ledger refused is offered again after this long, and a log that could not be copied to its end.
 _RETRY_S: Final = 1.0
-_ALWAYS: Final = float("inf")
+_NOTHING_TO_DO_S: Final = math.inf
 
 
 class Upkeep:
@@ -50,13 +51,13 @@ class Upkeep:
 
     def _settle_backlog(self) -> float:
         if not self._backlog:
-            return _ALWAYS
+            return _NOTHING_TO_DO_S
         wait_s = self._backlog_after - time.monotonic()
         if wait_s <= 0:
             self._backlog.retry(self._record_or_unlink)
             wait_s = _RETRY_S
             self._backlog_after = time.monotonic() + wait_s
-        return wait_s if self._backlog else _ALWAYS
+        return wait_s if self._backlog else _NOTHING_TO_DO_S
 
     def _record_or_unlink(self, attachment_uuid: str, content_type: int) -> bool:
         try:
@@ -77,6 +78,6 @@ class Upkeep:
             self._checkpoint_after = time.monotonic() + wait_s
             self._ledger.checkpoint()
         if not self._ledger.checkpoint_due:
-            return _ALWAYS
+            return _NOTHING_TO_DO_S
         self.rings_for_log = False  # looked at again after wait_s anyway
         return max(0.0, wait_s)
