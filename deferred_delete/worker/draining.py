@@ -47,31 +47,35 @@ class Draining:
             return self._wait_for_window()
         return self._drain(now_ms)
 
+    def recover(self) -> None:
+        """Gives back what a batch that ended in an error still holds. Raises LedgerError."""
+        self._drainer.recover()
+
     def rest(self) -> float:
         """Unlinks nothing for a while after an error bigger than one file; returns how long, in seconds."""
         rest_s = self._rest.begin()
-        self._waiting.on("trouble", rest_s)
+        self._waiting.wait_for("trouble", rest_s)
         return rest_s
 
     def _wait_until(self, due_ms: int | None, now_ms: int) -> float:
         self._rest.reset()
         if due_ms is None:
             self._alarm.wake_for = WakeFor.EVERY
-            self._waiting.due(None)
+            self._waiting.wait_until_due(None)
             return math.inf
         self._alarm.wake_for = due_ms
         wait_s = (due_ms - now_ms) / 1000
-        self._waiting.due(wait_s)
+        self._waiting.wait_until_due(wait_s)
         return wait_s
 
     def _wait_for_window(self) -> float:
         self._alarm.wake_for = WakeFor.NONE
         opens_in_s = self._window.opens_in_s()
-        self._waiting.on("schedule", opens_in_s)
+        self._waiting.wait_for("schedule", opens_in_s)
         return self._window.check_again_s(opens_in_s)
 
     def _drain(self, now_ms: int) -> float:
-        self._waiting.over()
+        self._waiting.clear()
         outcome = self._drainer.run_once(now_ms)
         if outcome.all_failed:
             return self.rest()

@@ -20,7 +20,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause,
     schedule, grace (the grace period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none
-    while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s``
+    while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none if that is not known. ``left_s``
     estimates how long all that is pending takes. ``unwritten_header_copies`` are in memory until ingest pauses, for
     five seconds at the most unless the disk refuses them.
     """
@@ -67,7 +67,7 @@ class StatusReader:
         """As fast with ten million rows as with ten. Raises LedgerError."""
         counts, oldest = self.ledger.counts(), self.ledger.oldest()
         counters, paused = self.counters, self.control.paused
-        waiting_for, waiting_until = self.waiting.told(
+        waiting_for, waiting_until = self.waiting.describe(
             counts, paused=paused, withheld=self.control.withheld, running=running
         )
         return Status(

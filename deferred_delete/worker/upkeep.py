@@ -1,4 +1,4 @@
-"""What the worker does for the ledger besides draining it: record what could not be recorded, and copy the log back."""
+"""The worker's other tasks: record what could not be recorded, and checkpoint the ledger's log."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from .counters import Counters
 
 _log = logging.getLogger(__name__)
 
-# What the ledger refused is offered again after this long, and a log that could not be copied to its end.
+# After this long, what the ledger refused is tried again, and so is a checkpoint that was incomplete.
 _RETRY_S: Final = 1.0
 _NOTHING_TO_DO_S: Final = math.inf
 
@@ -28,7 +28,7 @@ class Upkeep:
         counters: Gets the last error.
 
     Attributes:
-        rings_for_log: Whether an enqueue must wake the worker when the log has grown.
+        wakes_for_log: Whether an enqueue must wake the worker when the log has grown.
     """
 
     def __init__(self, ledger: Ledger, storage: Storage, backlog: Backlog, counters: Counters) -> None:
@@ -37,14 +37,14 @@ class Upkeep:
         self._backlog = backlog
         self._counters = counters
         self._backlog_after = self._checkpoint_after = 0.0
-        self.rings_for_log = True
+        self.wakes_for_log = True
 
     def do(self) -> float:
-        """Does what is to be done; returns how long until there is more, in seconds. Raises LedgerError."""
-        return min(self._settle_backlog(), self._copy_log())
+        """Does what is due; returns how long to sleep until the next, in seconds. Raises LedgerError."""
+        return min(self._settle_backlog(), self._checkpoint())
 
     def last_try(self) -> None:
-        """Before the process ends: what cannot be recorded or done now is an orphan, and said to be."""
+        """Before the process ends: logs what can still be neither recorded nor done as orphans."""
         self._backlog.retry(self._record_or_unlink)
         if self._backlog:
             _log.error("%d deletions could be neither recorded nor done; they are orphans now", len(self._backlog))
@@ -70,8 +70,8 @@ class Upkeep:
                 return False
         return True
 
-    def _copy_log(self) -> float:
-        self.rings_for_log = True  # before looking at the log: what is enqueued after the look must ring
+    def _checkpoint(self) -> float:
+        self.wakes_for_log = True  # before the log is checked: an enqueue after that must wake the worker
         wait_s = self._checkpoint_after - time.monotonic()
         if self._ledger.checkpoint_due and wait_s <= 0:
             wait_s = _RETRY_S
@@ -79,5 +79,5 @@ class Upkeep:
             self._ledger.checkpoint()
         if not self._ledger.checkpoint_due:
             return _NOTHING_TO_DO_S
-        self.rings_for_log = False  # looked at again after wait_s anyway
+        self.wakes_for_log = False  # checked again after wait_s anyway
         return max(0.0, wait_s)

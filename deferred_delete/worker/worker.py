@@ -1,35 +1,26 @@
 """The thread that drains the ledger when something is due, and sleeps when nothing is."""
 
-import logging
 import random
 import threading
 from collections.abc import Callable
-from typing import Final
 
-from support.rate_limited_log import RateLimitedLog
-
-from ..errors import DeferredDeleteError
 from ..ledger.ledger import Ledger
 from ..settings import Settings
 from ..storage.free_disk import DiskPressure, FreeDisk
 from ..storage.storage import Storage
-from .alarm import Alarm, WakeFor
+from .alarm import Alarm
 from .backlog import Backlog
 from .control import Control, Mode
 from .counters import Counters, Outcome
 from .drainer import Drainer
 from .draining import Draining
+from .loop import Loop
 from .schedule import Schedule
 from .status import Status, StatusReader
 from .throttle import IngestWatch, Throttle
 from .upkeep import Upkeep
 from .wait_reason import WaitReason
 from .window import DrainWindow
-
-_log = logging.getLogger(__name__)
-
-# If nothing is due for longer than this, the ledger is read again all the same.
-_MAX_SLEEP_S: Final = 3600.0
 
 
 class Worker:
@@ -80,8 +71,9 @@ class Worker:
             jitter=jitter,
         )
         waiting = WaitReason()
-        self._draining = Draining(ledger, self._drainer, self._window, self._alarm, waiting)
+        draining = Draining(ledger, self._drainer, self._window, self._alarm, waiting)
         self._upkeep = Upkeep(ledger, storage, backlog, self.counters)
+        self._loop = Loop(self._control, self._alarm, self._upkeep, draining, self.counters)
         self._status = StatusReader(
             ledger=ledger,
             storage=storage,
@@ -96,7 +88,6 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._log_limit = RateLimitedLog()
 
     def start(self) -> None:
         """Starts the thread. Harmless when it runs already."""
@@ -104,7 +95,7 @@ class Worker:
             if self._running:
                 return
             self._control.stop(False)
-            self._thread = threading.Thread(target=self._run, name="deferred-delete", daemon=True)
+            self._thread = threading.Thread(target=self._loop.run, name="deferred-delete", daemon=True)
             self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
@@ -133,7 +124,7 @@ class Worker:
         Args:
             due_ms: When the deletion is due (ms since 1970); 0: it is in the backlog.
         """
-        if due_ms == 0 or self._alarm.wakes_for(due_ms) or (self._upkeep.rings_for_log and self._ledger.checkpoint_due):
+        if due_ms == 0 or self._alarm.wakes_for(due_ms) or (self._upkeep.wakes_for_log and self._ledger.checkpoint_due):
             self._alarm.ring()
 
     def pause(self) -> None:
@@ -192,37 +183,3 @@ class Worker:
 
     def _halted(self) -> bool:
         return self._control.mode is not Mode.RUNNING or not self._window.open
-
-    def _run(self) -> None:
-        while True:
-            # Cleared before anything is read, the mode too: what happens from here on cuts the sleep below short.
-            self._alarm.clear()
-            if self._control.mode is Mode.STOPPING:
-                break
-            self._alarm.wait(min(self._cycle_safely(), _MAX_SLEEP_S))
-        self._upkeep.last_try()
-
-    def _cycle_safely(self) -> float:
-        """One cycle, whatever happens; returns how long to sleep, in seconds."""
-        try:
-            return self._cycle()
-        except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
-            self._alarm.wake_for = WakeFor.NONE
-            self.counters.last_error = str(error) or repr(error)
-            expected = isinstance(error, DeferredDeleteError)
-            sleep_s = self._draining.rest()
-            if (more := self._log_limit.allow()) is not None:
-                _log.error("worker goes on in %.1f s after: %s%s", sleep_s, error, more, exc_info=not expected)
-            return sleep_s
-
-    def _cycle(self) -> float:
-        # Set before the next due time is read: a deletion recorded after that would otherwise be slept through.
-        self._alarm.wake_for = WakeFor.EVERY
-        sleep_s = self._upkeep.do()
-        mode = self._control.mode
-        if mode is Mode.WITHHELD:
-            self._drainer.recover()  # a restore waits for what a batch that ended in an error still holds
-        if mode in (Mode.WITHHELD, Mode.PAUSED):
-            self._alarm.wake_for = WakeFor.NONE
-            return sleep_s
-        return min(sleep_s, self._draining.step())
