@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..settings import Settings
-from ..storage.free_disk import LOOK_EVERY_S
+from ..storage.free_disk import CHECK_EVERY_S
 
 # While instances are being stored, the worker works a tenth of the time: ingest is hardly slower, and a busy archive
 # still drains.
@@ -117,6 +117,6 @@ class Throttle:
         left_s = max(limit_s if limit_s >= _MIN_PAUSE_S or limit_s == self._throttle_s else 0.0, rest_s)
         while left_s > 0 and not self._pressed():
             # In slices, so that a disk that fills up meanwhile is noticed.
-            if self._wait(min(left_s, LOOK_EVERY_S)):
+            if self._wait(min(left_s, CHECK_EVERY_S)):
                 return
-            left_s -= LOOK_EVERY_S
+            left_s -= CHECK_EVERY_S

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ..ledger.ledger import Ledger
-from ..storage.free_disk import LOOK_EVERY_S, DiskPressure
+from ..storage.free_disk import CHECK_EVERY_S, DiskPressure
 from .schedule import Schedule
 
 # The local clock may be set while the worker waits for the schedule: it is read again this often.
@@ -36,4 +36,4 @@ class DrainWindow:
 
     def check_again_s(self, opens_in_s: float | None) -> float:
         """While it is closed: how long to sleep until the next check, in seconds."""
-        return min(opens_in_s or _CLOCK_CHECK_S, LOOK_EVERY_S if self._pressed.watched else _CLOCK_CHECK_S)
+        return min(opens_in_s or _CLOCK_CHECK_S, CHECK_EVERY_S if self._pressed.watched else _CLOCK_CHECK_S)
