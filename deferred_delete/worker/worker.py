@@ -10,7 +10,7 @@ from ..storage.free_disk import DiskPressure, FreeDisk
 from ..storage.storage import Storage
 from .alarm import Alarm
 from .backlog import Backlog
-from .control import Control, Mode
+from .control import Control
 from .counters import Counters, Outcome
 from .drainer import Drainer
 from .draining import Draining
@@ -182,4 +182,4 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def _halted(self) -> bool:
-        return self._control.mode is not Mode.RUNNING or not self._window.open
+        return self._control.halt.is_set() or not self._window.open
