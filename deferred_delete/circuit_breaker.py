@@ -8,12 +8,12 @@ class CircuitBreaker:
     """With it, a failing ledger costs its timeout once and not for each of a thousand files.
 
     Args:
-        open_s: How long nothing is tried after a failure.
+        rest_s: How long nothing is tried after a failure.
         monotonic: Seconds since any fixed moment.
     """
 
-    def __init__(self, open_s: float = 1.0, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._open_s = open_s
+    def __init__(self, rest_s: float = 1.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rest_s = rest_s
         self._monotonic = monotonic
         self._open_until = float("-inf")
 
@@ -24,4 +24,4 @@ class CircuitBreaker:
 
     def trip(self) -> None:
         """Notes a failure."""
-        self._open_until = self._monotonic() + self._open_s
+        self._open_until = self._monotonic() + self._rest_s

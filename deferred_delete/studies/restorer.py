@@ -35,7 +35,7 @@ _IMPORTS_AT_ONCE: Final = 8
 _REST: Final = 2.0
 # How soon a file that was deleted just now shows up in the list. Doubling while nothing is deleted; whoever asks for
 # the list makes us look at once.
-_CHECK_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 1.0
 _LOOK_AT_LEAST_EVERY_S: Final = 60.0
 # Enough for nearly every header up to the identifiers; only the others are read further.
 _USUAL_HEADER_BYTES: Final = 32 * 1024
@@ -91,7 +91,7 @@ class Restorer:
         self._tidy_at = 0.0
         self._tidy_wanted = True
         self._full = False
-        self._look_in_s = _CHECK_EVERY_S
+        self._look_in_s = _LOOK_EVERY_S
         self._log_limit = RateLimitedLog()
 
     def step(self) -> float | None:
@@ -124,14 +124,14 @@ class Restorer:
         if self._full or self._ledger.newest_id <= self._read_until:
             self._look_in_s = min(self._look_in_s * 2, _LOOK_AT_LEAST_EVERY_S)
             return self._look_in_s  # an idle archive is left in peace
-        self._look_in_s = _CHECK_EVERY_S
+        self._look_in_s = _LOOK_EVERY_S
         started = time.monotonic()
         seen = self._ledger.newest_id
         more = self._read_headers()
         if not more:
             self._read_until = max(self._read_until, seen)  # what is left are no DICOM files
         self._tidy_wanted = True
-        return (time.monotonic() - started) * _REST if more else _CHECK_EVERY_S
+        return (time.monotonic() - started) * _REST if more else _LOOK_EVERY_S
 
     def _read_headers(self) -> bool:
         """Reads some headers; whether there were any to read."""
