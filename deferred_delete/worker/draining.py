@@ -54,24 +54,24 @@ class Draining:
     def rest(self) -> float:
         """Unlinks nothing for a while after an error bigger than one file; returns how long, in seconds."""
         rest_s = self._rest.begin()
-        self._waiting.wait_for("trouble", rest_s)
+        self._waiting.set("trouble", rest_s)
         return rest_s
 
     def _wait_until(self, due_ms: int | None, now_ms: int) -> float:
         self._rest.reset()
         if due_ms is None:
             self._alarm.wake_for = WakeFor.EVERY
-            self._waiting.wait_until_due(None)
+            self._waiting.set_due(None)
             return math.inf
         self._alarm.wake_for = due_ms
         wait_s = (due_ms - now_ms) / 1000
-        self._waiting.wait_until_due(wait_s)
+        self._waiting.set_due(wait_s)
         return wait_s
 
     def _wait_for_window(self) -> float:
         self._alarm.wake_for = WakeFor.NONE
         opens_in_s = self._window.opens_in_s()
-        self._waiting.wait_for("schedule", opens_in_s)
+        self._waiting.set("schedule", opens_in_s)
         return self._window.check_again_s(opens_in_s)
 
     def _drain(self, now_ms: int) -> float:

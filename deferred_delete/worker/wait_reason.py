@@ -24,16 +24,16 @@ class WaitReason:
         """The worker does not wait."""
         self._now = None
 
-    def wait_for(self, reason: str, for_s: float | None) -> None:
+    def set(self, reason: str, for_s: float | None) -> None:
         """It waits so many seconds; None: it is not known how long."""
         self._now = reason, None if for_s is None or math.isinf(for_s) else self._wall() + for_s
 
-    def wait_until_due(self, for_s: float | None) -> None:
+    def set_due(self, for_s: float | None) -> None:
         """Nothing is due for so many seconds, or (None) nothing is pending."""
         if for_s is None:
             self.clear()
         else:
-            self.wait_for("due", for_s)
+            self.set("due", for_s)
 
     def describe(self, counts: Counts, *, paused: bool, withheld: bool, running: bool) -> tuple[str | None, str | None]:
         """The reason and, in ISO 8601, until when; None and None if it works or has nothing to do."""
