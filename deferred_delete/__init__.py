@@ -23,7 +23,8 @@ from .storage_area import DeferredStorageArea
 from .studies.deleter import is_orthanc_id
 from .studies.image_equality import same_image
 from .studies.service import StudyService
-from .worker.counters import Outcome, Status
+from .worker.counters import Outcome
+from .worker.status import Status
 from .worker.worker import Worker
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The ledger from the command line: look at it, list it, finish it without Orthanc, and audit the storage."""
+"""The ledger from the command line: show it, list it, drain it without Orthanc, and audit the storage."""
 
 import argparse
 import contextlib
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _looking(path: Path) -> Iterator[sqlite_utils.Database]:
-    """Opens a ledger only to look, beside a running Orthanc."""
+def _read_only(path: Path) -> Iterator[sqlite_utils.Database]:
+    """Opens a ledger read-only, beside a running Orthanc."""
     if not path.is_file():
         raise LedgerError(f"there is no ledger {path}: expected a file such as deferred-deletions.db")
     try:
@@ -76,7 +76,7 @@ def _looking(path: Path) -> Iterator[sqlite_utils.Database]:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    with _looking(parsed.ledger) as ledger:
+    with _read_only(parsed.ledger) as ledger:
         (counts,) = ledger.query(queries.COUNTS)
         oldest = next(iter(ledger.query(queries.OLDEST)), None)
         (paused,) = ledger.query(queries.READ_FACT, ["paused"])
@@ -88,7 +88,7 @@ def _status(parsed: argparse.Namespace) -> int:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    with _looking(parsed.ledger) as ledger:
+    with _read_only(parsed.ledger) as ledger:
         rows = list(ledger.query(queries.LIST_FAILED if parsed.failed else queries.LIST, [0, parsed.limit]))
     table = Table("attachment", "type", "state", "enqueued", "next attempt", "attempts", "last error")
     for row in rows:

@@ -1,4 +1,4 @@
-"""What can go wrong, drawn first.
+"""The exceptions of this package.
 
 DeferredDeleteError
 ├── StorageError        a file could not be written, read or unlinked (carries ``errno``)

@@ -1,4 +1,4 @@
-"""How this package's threads talk to Orthanc: a client handed in, and what its answers mean."""
+"""Requests from this package's threads to Orthanc's REST API, through a function that the caller provides."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from .errors import DeferredDeleteError
 
 
 class OrthancRequestError(DeferredDeleteError):
-    """Orthanc could not be asked, or did not do what it was asked; the message is one line."""
+    """A request could not be sent, or Orthanc refused it; the message is one line."""
 
 
 class HttpAnswer(Protocol):
@@ -25,7 +25,7 @@ class HttpAnswer(Protocol):
         """The answer's body."""
 
 
-# method, path, body -> answer. May raise anything when Orthanc can not be asked at all.
+# method, path, body -> answer. May raise anything if the request cannot be sent.
 Send = Callable[[str, str, bytes], HttpAnswer]
 
 
@@ -50,7 +50,7 @@ class Answered(NamedTuple):
 
 
 class OrthancClient:
-    """Asks Orthanc from a thread of ours; never from a callback or a route.
+    """Sends requests from a thread of ours; never from a callback or a route.
 
     Args:
         send: Makes one HTTP request of Orthanc's REST API.
@@ -63,7 +63,7 @@ class OrthancClient:
         """One request; 404 is an answer, every other failure an error.
 
         Raises:
-            OrthancRequestError: Not asked, or refused with another status than 404.
+            OrthancRequestError: Not sent, or refused with another status than 404.
         """
         answer = self.send(method, path, body)
         if answer.status == 404:
@@ -76,16 +76,16 @@ class OrthancClient:
         """One request, whatever its status.
 
         Raises:
-            OrthancRequestError: Not asked.
+            OrthancRequestError: Not sent.
         """
         try:
             return self._send(method, path, body)
-        except Exception as error:  # noqa: BLE001  the client is handed in: whatever it raises, Orthanc was not asked
+        except Exception as error:  # noqa: BLE001  whatever the caller's function raises, the request was not sent
             raise OrthancRequestError(str(error) or type(error).__name__) from None
 
 
 def reason(body: bytes) -> str:
-    """What Orthanc's error says, as one line."""
+    """The message of an error of Orthanc's, as one line."""
     try:
         error = json.loads(body)
         text = f"{error.get('Message', '')} {error.get('Details', '')}"

@@ -1,21 +1,21 @@
-"""How long to leave Orthanc alone between two requests of ours."""
+"""Pauses between requests to Orthanc, so that they do not slow ingest down."""
 
 from collections import deque
 from typing import Final
 
-# Requests that the usual latency is taken from.
+# The usual latency is taken from so many requests.
 _WINDOW: Final = 512
-# How much the latest request weighs: one that was unlucky does not make a crowd.
+# The weight of the latest request in the average: a single slow one changes little.
 _WEIGHT: Final = 0.25
-_SHORTEST_S: Final = 0.001
-_LONGEST_S: Final = 0.25
+_MIN_PAUSE_S: Final = 0.001
+_MAX_PAUSE_S: Final = 0.25
 
 
 class RequestPacing:
     """The pause that ingest needs, from the latency of our own requests.
 
-    Orthanc's index serves one at a time: when others want it, our requests take longer than usual. We rest as long as a
-    request takes, so that at the most half of the time is ours, times how much longer than usual it takes, up to a
+    Orthanc's index serves one request at a time: when it has others, ours take longer than usual. The pause is as long
+    as a request takes, so that we use at most half of the time, times how much longer than usual it takes, up to a
     quarter of a second.
     """
 
@@ -27,6 +27,6 @@ class RequestPacing:
         """How long to wait after a request that took ``latency_s`` seconds."""
         self._recent.append(latency_s)
         self._latency_s += (latency_s - self._latency_s) * (_WEIGHT if len(self._recent) > 1 else 1)
-        # The quickest tenth: what a request takes when nobody else is there, as long as that happens now and then.
+        # Of the quickest tenth: what a request takes when Orthanc does nothing else, if that happens now and then.
         usual_s = max(1e-6, sorted(self._recent)[len(self._recent) // 10])
-        return min(_LONGEST_S, max(_SHORTEST_S, self._latency_s * max(1.0, self._latency_s / usual_s)))
+        return min(_MAX_PAUSE_S, max(_MIN_PAUSE_S, self._latency_s * max(1.0, self._latency_s / usual_s)))

@@ -1,4 +1,4 @@
-"""The parts, put together."""
+"""Deferred deletion put together: storage, ledger, worker and storage area of one archive."""
 
 import contextlib
 import itertools
@@ -12,6 +12,7 @@ from .ledger.ledger import Ledger
 from .ledger.place import LEDGER_NAME
 from .settings import Settings
 from .storage import header_copies as headers
+from .storage.file_storage import FileStorage
 from .storage.write_behind import WriteBehindStorage
 from .storage_area import DeferredStorageArea
 from .takeover import Takeover
@@ -21,9 +22,9 @@ from .worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-# Of these attachments, the ones Orthanc's index knows.
-LiveOnes = Callable[[Sequence[str]], Collection[str]]
-# The header copies that Orthanc's index knows, newest first.
+# Of these attachment UUIDs, returns those that Orthanc's index knows.
+LiveAttachments = Callable[[Sequence[str]], Collection[str]]
+# Returns the header copies that Orthanc's index knows, newest first.
 HeaderCopies = Callable[[], Iterable[headers.HeaderCopy]]
 
 
@@ -35,7 +36,7 @@ class DeferredDelete:
         settings: The section, checked.
         sync: Orthanc's SyncStorageArea.
         ledger_path: The ledger's file, absolute; by default LEDGER_NAME in the storage folder.
-        live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is believed.
+        live_ones: Asks Orthanc's index, after a power cut only; see power_loss.py. Without it the ledger is trusted.
         header_copies: The same index, after any crash; see header_copies.py. Without it header copies are not rebuilt.
 
     Attributes:
@@ -54,7 +55,7 @@ class DeferredDelete:
         *,
         sync: bool,
         ledger_path: Path | None = None,
-        live_ones: LiveOnes | None = None,
+        live_ones: LiveAttachments | None = None,
         header_copies: HeaderCopies | None = None,
     ) -> None:
         self._sync_headers = settings.sync_headers
@@ -63,7 +64,7 @@ class DeferredDelete:
         self.headers_left_out = False
         ingest = IngestWatch()
         self.storage = WriteBehindStorage(
-            storage_root, sync=sync, busy=lambda: ingest.busy, refused=self._note_headers_missing
+            FileStorage(storage_root, sync=sync), busy=lambda: ingest.busy, refused=self._note_headers_missing
         )
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,
@@ -106,13 +107,19 @@ class DeferredDelete:
         return [takeover.take_over(each, self.ledger, self._grace_ms) for each in databases if each.exists()]
 
     def rely_on_rebuilding(self) -> None:
-        """From now on header copies are written later and not synced: the next start is known to find them in Orthanc's index."""
+        """From now on header copies are written later and not synced.
+
+        For when it is certain that the next start finds them in Orthanc's index.
+        """
         if not self._sync_headers:
             self.storage.start()
             self.area.write_header = self.storage.create_later
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Stops the worker and closes the ledger, even if the stop raises. What Orthanc removes from now on is unlinked at once."""
+        """Stops the worker and closes the ledger, even if the stop raises.
+
+        What Orthanc removes from now on is unlinked at once.
+        """
         try:
             self.worker.stop(timeout_s)
         finally:
@@ -150,7 +157,7 @@ class DeferredDelete:
         with contextlib.suppress(LedgerError):  # a full disk, as a rule; a stop leaves the ledger unclean all the same
             self.ledger.power_loss.note_headers_missing(missing=missing)
 
-    def _settle_doubt(self, live_ones: LiveOnes | None) -> None:
+    def _settle_doubt(self, live_ones: LiveAttachments | None) -> None:
         doubt = self.ledger.power_loss
         if live_ones is None:
             _log.warning("the machine went down while Orthanc ran, and nobody can say which deletions Orthanc forgot")

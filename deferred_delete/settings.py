@@ -17,8 +17,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     path: Annotated[
         str,
         Meta(
-            description="The ledger's file. Empty: deferred-deletions.db beside Orthanc's index (IndexDirectory, by default the "
-            "StorageDirectory); one that is in the StorageDirectory already stays there."
+            description="The ledger's file. Empty: deferred-deletions.db beside Orthanc's index (IndexDirectory, by "
+            "default the StorageDirectory); one that is in the StorageDirectory already stays there."
         ),
     ] = ""
     grace_period: Annotated[
@@ -40,8 +40,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     schedule: Annotated[
         dict[str, list[str]],
         Meta(
-            description='Hours in which files are unlinked, local time, as in the Housekeeper plugin: `{"Monday": ["0-6", "20-24"]}`. '
-            "Empty: always."
+            description="Hours in which files are unlinked, local time, as in the Housekeeper plugin: "
+            '`{"Monday": ["0-6", "20-24"]}`. Empty: always.'
         ),
     ] = {}
     minimum_free_disk_percent: Annotated[
@@ -49,7 +49,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
         Meta(
             ge=0,
             lt=100,
-            description="With less of the storage disk free, what is due goes at full speed, whatever schedule and limits say; 0: never.",
+            description="With less of the storage disk free, what is due goes at full speed, whatever schedule and "
+            "limits say; 0: never.",
         ),
     ] = 0
     batch_size: Annotated[
@@ -69,7 +70,8 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     sync_headers: Annotated[
         bool,
         Meta(
-            description="Whether header copies are written and synced within each store, instead of a moment later, and rebuilt from the images after a crash."
+            description="Whether header copies are written and synced within each store, instead of a moment later, "
+            "and rebuilt from the images after a crash."
         ),
     ] = False
     busy_timeout_ms: Annotated[
@@ -78,7 +80,7 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     ] = 50
 
     def __post_init__(self) -> None:
-        """Checks what no single field can say.
+        """Checks what concerns several fields, or a field's structure.
 
         Raises:
             ValueError: RetryMin is above RetryMax, or the Schedule is none (msgspec turns it into a ValidationError
@@ -95,19 +97,19 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
 
 
 def ledger_of(database: str) -> str:
-    """The path of our ledger that belongs to a database of the C++ plugin's."""
+    """The path of the ledger that belongs to a database of the C++ plugin."""
     return f"{database}.deferred"
 
 
 class DelayedDeletionSettings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The C++ plugin's section, understood so that whoever moves from it changes nothing."""
+    """The C++ plugin's section, read so that nobody who moves from it has to change the configuration."""
 
     enable: Annotated[bool, Meta(description="As in the C++ plugin.")] = True
     throttle_delay_ms: Annotated[int, Meta(ge=0, le=60_000, description="As in the C++ plugin, in milliseconds.")] = 0
     path: Annotated[str, Meta(description="The C++ plugin's database, which is taken over.")] = ""
 
     def as_settings(self) -> Settings:
-        """The same wishes in our terms.
+        """The same settings as a section of ours.
 
         The C++ plugin knows no grace period: it starts at once. Its database and our ledger are two files with two
         formats, so a Path given for the first puts the second beside it.

@@ -8,17 +8,17 @@ from support.rate_limited_log import RateLimitedLog
 from .circuit_breaker import CircuitBreaker
 from .errors import DeferredDeleteError
 from .ledger.ledger import Ledger
-from .storage.file_storage import FileStorage
 from .storage.header_copies import can_be_rebuilt
 from .storage.layout import check_uuid
+from .storage.storage import Storage
 from .worker.backlog import Backlog
 from .worker.throttle import IngestWatch
 
 _log = logging.getLogger(__name__)
 
 
-def _nobody(_due_ms: int) -> None:
-    """Nobody wants to know."""
+def _ignore(_due_ms: int) -> None:
+    """No-op callback."""
 
 
 class DeferredStorageArea:
@@ -29,12 +29,12 @@ class DeferredStorageArea:
         storage: Where the files are.
         backlog: Takes what can be neither recorded nor unlinked; shared with the worker.
         grace_ms: Time from the request to the first attempt, in ms.
-        notify: Told when a recorded deletion is due (ms since 1970): the worker's alarm clock.
-        breaker: How long a failing ledger is left alone.
-        ingest: The worker's; by default nobody's.
+        notify: Called with the time at which a recorded deletion is due (ms since 1970), to wake the worker.
+        breaker: Says whether a failing ledger is not used for now.
+        ingest: The worker's.
 
     Attributes:
-        ingest: Told of each store: the worker's reason to step back.
+        ingest: Is told of each store, so that the worker slows down.
         write_header: Takes a header copy's UUID and content, and need not be done when it returns; None: it is written
             and synced like everything else. See header_copies.py.
     """
@@ -42,11 +42,11 @@ class DeferredStorageArea:
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         backlog: Backlog,
         *,
         grace_ms: int = 0,
-        notify: Callable[[int], None] = _nobody,
+        notify: Callable[[int], None] = _ignore,
         breaker: CircuitBreaker | None = None,
         ingest: IngestWatch | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Takes over what the C++ DelayedDeletion plugin had still to delete.
+"""Takes over what the C++ DelayedDeletion plugin still had to delete.
 
 Its database is one table, ``Pending(uuid TEXT, type INTEGER)``. None of its rows is changed: once all are in our
 ledger, and the ledger is on disk, the file is renamed. A crash anywhere before that only makes us start over, which
@@ -28,7 +28,7 @@ _ROWS: Final = "SELECT rowid, uuid, type FROM Pending WHERE rowid > ? ORDER BY r
 
 
 class Takeover(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: rows now in the ledger, rows that were there already, rows no one could read, and where the file is."""
+    """The result: rows now in the ledger, rows that were there already, malformed rows, and where the file is."""
 
     recorded: int
     known: int
@@ -69,7 +69,7 @@ def take_over(database: Path, ledger: Ledger, grace_ms: int = 0) -> Takeover:
 
 @contextlib.contextmanager
 def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    """Opens it alone, so that no other Orthanc adds rows behind our back."""
+    """Opens it exclusively, so that no other Orthanc adds rows meanwhile."""
     if not database.is_file():
         raise TakeoverError(f"there is no {database}: expected a database of the DelayedDeletion plugin")
     with contextlib.closing(connect(database)) as connection:
@@ -109,7 +109,7 @@ def _is_deletion(database: Path, rowid: int, uuid: Any, content_type: Any) -> bo
 
 
 def _rename(database: Path) -> Path:
-    """Renames the file to a name nobody has."""
+    """Renames the file to a name that is free."""
     for number in range(1000):
         target = database.with_name(f"{database.name}{_SUFFIX}{f'.{number}' if number else ''}")
         if not target.exists():

@@ -18,8 +18,8 @@ from ..errors import DeferredDeleteError, StorageError
 from ..ledger.ledger import Ledger
 from ..orthanc_client import OrthancClient, OrthancRequestError
 from ..request_pacing import RequestPacing
-from ..storage.file_storage import FileStorage
 from ..storage.header_copies import HeaderCopy, made_from_image
+from ..storage.storage import Storage
 from .comparison import Attachment, AuditError, Finding, Report, Verdict, Walk, compare
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class OnlineAudit:
     """
 
     def __init__(
-        self, storage: FileStorage, ledger: Ledger, orthanc: OrthancClient, *, headers_left_out: bool = False
+        self, storage: Storage, ledger: Ledger, orthanc: OrthancClient, *, headers_left_out: bool = False
     ) -> None:
         self._storage = storage
         self._ledger = ledger

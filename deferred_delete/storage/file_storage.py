@@ -1,35 +1,23 @@
-"""Orthanc's own layout on disk, ``root/aa/bb/uuid``, confined to its root."""
+"""Attachments as files in Orthanc's own layout, ``root/aa/bb/uuid``: create, read, unlink."""
 
 import contextlib
 import errno
-import logging
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from support.rate_limited_log import RateLimitedLog
+from typing import Final
 
 from ..errors import StorageError
-from .layout import check_uuid, opened_folder, read_all, write_all
-
-_log = logging.getLogger(__name__)
+from .folders import Folders
+from .layout import check_uuid, read_all, write_all
+from .storage import Deleted
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO put in a file's place must not hang the caller. It means nothing for a regular file.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Each lost round of create against rmdir needs one more deletion in the very same folder between two system calls.
 _CREATE_ROUNDS: Final = 100
-# What an rmdir says of a folder that is in use, or gone already (EEXIST: some file systems' ENOTEMPTY).
-_FOLDER_IN_USE: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
-
-
-class Deleted(NamedTuple):
-    """What an unlink found: whether there was a file, and how many bytes it held."""
-
-    existed: bool
-    size_bytes: int
 
 
 class FileStorage:
@@ -47,8 +35,7 @@ class FileStorage:
     def __init__(self, root: Path, *, sync: bool) -> None:
         self.root = root
         self.sync = sync
-        self._root = os.fspath(root)
-        self._log_limit = RateLimitedLog()
+        self._folders = Folders(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,23 +73,14 @@ class FileStorage:
             descriptor = self._open_new(attachment_uuid)
         except OSError as error:
             raise self._failure("create", attachment_uuid, error, "a new name in a folder Orthanc may write") from error
-        sync_ns = 0
         try:
-            try:
-                write_all(descriptor, content)
-                if self.sync and sync:
-                    sync_ns = -time.perf_counter_ns()
-                    os.fdatasync(descriptor)
-                    sync_ns += time.perf_counter_ns()
-            finally:
-                os.close(descriptor)  # may raise: NFS reports a full disk here
+            return _write_and_close(descriptor, content, sync=self.sync and sync)
         except BaseException as error:  # MemoryError too
             with contextlib.suppress(StorageError):  # the first error is the one to report
-                self._delete_file(attachment_uuid)
+                self.delete(attachment_uuid)
             if not isinstance(error, OSError):
                 raise
             raise self._failure("write", attachment_uuid, error, f"room for {len(content)} bytes") from error
-        return sync_ns
 
     def read(self, attachment_uuid: str) -> bytes:
         """Returns an attachment's bytes, all of them.
@@ -110,38 +88,40 @@ class FileStorage:
         Raises:
             StorageError: Bad UUID, no such file, not a regular file, or it could not be read.
         """
-        check_uuid(attachment_uuid)
-        try:
-            with self._folders(attachment_uuid) as (_, folder):
-                descriptor = os.open(attachment_uuid, _READ, dir_fd=folder)
-            try:
-                return read_all(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise self._failure("read", attachment_uuid, error, "a regular file") from error
+        with self._opened(attachment_uuid) as descriptor:
+            return read_all(descriptor)
 
     def head(self, attachment_uuid: str, size_bytes: int) -> tuple[bytes, float]:
-        """Returns an attachment's first bytes, at most ``size_bytes``, and when it was written (seconds since 1970). Raises as ``read``."""
+        """Returns an attachment's first bytes, and when it was written (seconds since 1970). Raises as ``read``.
+
+        Args:
+            attachment_uuid: Its name.
+            size_bytes: How many bytes at most.
+        """
+        with self._opened(attachment_uuid) as descriptor:
+            return os.pread(descriptor, size_bytes, 0), os.fstat(descriptor).st_mtime
+
+    @contextlib.contextmanager
+    def _opened(self, attachment_uuid: str) -> Iterator[int]:
         check_uuid(attachment_uuid)
         try:
-            with self._folders(attachment_uuid) as (_, folder):
+            with self._folders.opened(attachment_uuid) as (_, folder):
                 descriptor = os.open(attachment_uuid, _READ, dir_fd=folder)
             try:
-                return os.pread(descriptor, size_bytes, 0), os.fstat(descriptor).st_mtime
+                yield descriptor
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self._failure("read", attachment_uuid, error, "a regular file") from error
 
     def rewrite(self, attachment_uuid: str, content: bytes) -> None:
-        """Puts ``content`` in the place of a file that a crash tore or lost, and syncs it. Raises as ``create``."""
+        """Writes a file anew that a crash tore or lost, and syncs it. Raises as ``create``."""
         self.delete(attachment_uuid)
         self.create(attachment_uuid, content)
 
     @property
     def unwritten(self) -> int:
-        """Files that are in memory only: none here."""
+        """How many files are in memory only: none here."""
         return 0
 
     def holds(self, _attachment_uuid: str) -> bool:
@@ -151,7 +131,7 @@ class FileStorage:
     @property
     def has_root(self) -> bool:
         """Whether the storage folder is there at all."""
-        return os.path.isdir(self._root)  # noqa: PTH112
+        return self._folders.has_root
 
     def size(self, attachment_uuid: str) -> int | None:
         """An attachment's length in bytes; None if there is no file.
@@ -161,7 +141,7 @@ class FileStorage:
         """
         check_uuid(attachment_uuid)
         try:
-            with self._folders(attachment_uuid) as (_, folder):
+            with self._folders.opened(attachment_uuid) as (_, folder):
                 return os.stat(attachment_uuid, dir_fd=folder, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
@@ -180,13 +160,10 @@ class FileStorage:
         Raises:
             StorageError: Bad UUID, or the file could not be unlinked and is still there.
         """
-        return self._delete_file(attachment_uuid)
-
-    def _delete_file(self, attachment_uuid: str) -> Deleted:
         check_uuid(attachment_uuid)
         try:
             deleted = self._delete_in_folders(attachment_uuid)
-            self._rmdir(f"{self._root}/{attachment_uuid[:2]}")
+            self._folders.remove_upper(attachment_uuid)
         except OSError as error:
             expected = "a regular file in a folder Orthanc may write"
             raise self._failure("unlink", attachment_uuid, error, expected) from error
@@ -194,22 +171,13 @@ class FileStorage:
 
     def _delete_in_folders(self, attachment_uuid: str) -> Deleted:
         try:
-            with self._folders(attachment_uuid) as (parent, folder):
+            with self._folders.opened(attachment_uuid) as (parent, folder):
                 deleted = _unlink(attachment_uuid, folder)
-                self._rmdir(attachment_uuid[2:4], parent)
+                self._folders.remove_lower(attachment_uuid, parent)
                 return deleted
         except FileNotFoundError:  # of a folder
-            os.stat(self._root)  # noqa: PTH116  os level throughout: no Path is built in the hot path
+            self._folders.check_root()
             return Deleted(existed=False, size_bytes=0)
-
-    @contextlib.contextmanager
-    def _folders(self, attachment_uuid: str) -> Iterator[tuple[int, int]]:
-        """Opens ``aa`` and ``aa/bb``, neither through a symbolic link: what follows is relative to where they really are."""
-        with (
-            opened_folder(f"{self._root}/{attachment_uuid[:2]}") as parent,
-            opened_folder(attachment_uuid[2:4], parent) as folder,
-        ):
-            yield parent, folder
 
     def _open_new(self, attachment_uuid: str) -> int:
         """Opens a new file, making its folders.
@@ -221,33 +189,27 @@ class FileStorage:
         """
         for _ in range(_CREATE_ROUNDS):
             try:
-                with self._folders(attachment_uuid) as (_, folder):
+                with self._folders.opened(attachment_uuid) as (_, folder):
                     return os.open(attachment_uuid, _CREATE, 0o666, dir_fd=folder)
             except FileNotFoundError:
-                self._make_folders(attachment_uuid)
+                self._folders.make(attachment_uuid)
         raise OSError(errno.EAGAIN, f"its folder vanished {_CREATE_ROUNDS} times")
-
-    def _make_folders(self, attachment_uuid: str) -> None:
-        """Makes ``aa/bb``. Never the root: a root that is missing now is a disk that went away."""
-        top = f"{self._root}/{attachment_uuid[:2]}"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(top)  # noqa: PTH102
-        # ENOENT here is a race lost to an rmdir of the parent: the caller comes back. EEXIST is one won by another
-        # create.
-        with contextlib.suppress(FileNotFoundError, FileExistsError), opened_folder(top) as parent:
-            os.mkdir(attachment_uuid[2:4], dir_fd=parent)
-
-    def _rmdir(self, name: str, parent: int | None = None) -> None:
-        try:
-            os.rmdir(name, dir_fd=parent)
-        except OSError as error:
-            # The file is gone and the deletion complete: a folder that will not go is worth a line, not another
-            # attempt.
-            if error.errno not in _FOLDER_IN_USE and (more := self._log_limit.allow()) is not None:
-                _log.warning("cannot remove the empty folder %s in %s: %s%s", name, self.root, error.strerror, more)
 
     def _failure(self, action: str, attachment_uuid: str, error: OSError, expected: str) -> StorageError:
         return _failure(f"{action} attachment", self.path_of(attachment_uuid), error, expected)
+
+
+def _write_and_close(descriptor: int, content: bytes, *, sync: bool) -> int:
+    """Returns the nanoseconds spent in syncing."""
+    try:
+        write_all(descriptor, content)
+        if not sync:
+            return 0
+        began_ns = time.perf_counter_ns()
+        os.fdatasync(descriptor)
+        return time.perf_counter_ns() - began_ns
+    finally:
+        os.close(descriptor)  # may raise: NFS reports a full disk here
 
 
 def _unlink(attachment_uuid: str, folder: int) -> Deleted:

@@ -11,11 +11,11 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 # How often the disk is asked, while deletions wait for something that pressure would lift.
-LOOK_EVERY_S: Final = 5.0
+CHECK_EVERY_S: Final = 5.0
 # Pressure ends only this far above where it began: a disk at the limit must not flip at each file.
 _HYSTERESIS_PERCENT: Final = 1.0
-# A healthy disk answers in microseconds; whoever asks about another one gets the last answer.
-_PATIENCE_S: Final = 0.05
+# A healthy disk answers in microseconds; for one that does not, the last answer is returned.
+_MAX_WAIT_S: Final = 0.05
 
 
 def free_percent(root: Path) -> float:
@@ -25,7 +25,7 @@ def free_percent(root: Path) -> float:
 
 
 class DiskPressure:
-    """Pressed from when less than the minimum is free, until a little more is.
+    """True from when less than the minimum is free, until a little more is.
 
     Args:
         root: A folder on the disk.
@@ -47,17 +47,17 @@ class DiskPressure:
         self._minimum_percent = minimum_percent
         self._free = free
         self._monotonic = monotonic
-        self._look_at = float("-inf")
+        self._check_at = float("-inf")
         self._pressed = False
 
     def __call__(self) -> bool:
-        """Whether the disk is pressed; asks it at most every LOOK_EVERY_S. Any thread."""
-        if self.watched and self._monotonic() >= self._look_at:
-            self._look_at = self._monotonic() + LOOK_EVERY_S
-            self._look()
+        """Whether the disk is pressed; asks it at most every CHECK_EVERY_S. Any thread."""
+        if self.watched and self._monotonic() >= self._check_at:
+            self._check_at = self._monotonic() + CHECK_EVERY_S
+            self._check()
         return self._pressed
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             free = self._free(self._root)
         except OSError as error:
@@ -66,8 +66,8 @@ class DiskPressure:
         pressed = free < self._minimum_percent + (_HYSTERESIS_PERCENT if self._pressed else 0.0)
         if pressed and not self._pressed:
             _log.warning(
-                "the storage disk has %.1f %% left, less than MinimumFreeDiskPercent (%g): deleting at full speed what is due, "
-                "whatever schedule and limits say",
+                "the storage disk has %.1f %% left, less than MinimumFreeDiskPercent (%g): deleting at full speed "
+                "what is due, whatever schedule and limits say",
                 free,
                 self._minimum_percent,
             )
@@ -77,7 +77,7 @@ class DiskPressure:
 
 
 class FreeDisk:
-    """How much room there is, for those who look: never waits for the disk, which may be a network's and hang.
+    """How much room there is, for the status. Never waits for long: a network disk may hang.
 
     Args:
         root: A folder on the disk.
@@ -87,20 +87,23 @@ class FreeDisk:
     def __init__(self, root: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._monotonic = monotonic
-        self._look_at = float("-inf")
+        self._check_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._bytes: int | None = None
 
     def __call__(self) -> int | None:
-        """Bytes that Orthanc may still write, as of at most LOOK_EVERY_S before the last call; None while nobody knows. Any thread."""
-        if self._monotonic() >= self._look_at and (self._thread is None or not self._thread.is_alive()):
-            self._look_at = self._monotonic() + LOOK_EVERY_S
-            self._thread = threading.Thread(target=self._look, name="deferred-delete-disk", daemon=True)
+        """Bytes that Orthanc may still write; None until that is known. Any thread.
+
+        The number may be older than CHECK_EVERY_S if the disk hangs.
+        """
+        if self._monotonic() >= self._check_at and (self._thread is None or not self._thread.is_alive()):
+            self._check_at = self._monotonic() + CHECK_EVERY_S
+            self._thread = threading.Thread(target=self._check, name="deferred-delete-disk", daemon=True)
             self._thread.start()
-            self._thread.join(_PATIENCE_S)
+            self._thread.join(_MAX_WAIT_S)
         return self._bytes
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             disk = os.statvfs(self._root)
         except OSError:

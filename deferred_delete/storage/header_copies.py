@@ -1,4 +1,4 @@
-"""Header copies ("DICOM until pixel data"): why they need no sync of their own, and how a crash is made good.
+"""Header copies ("DICOM until pixel data"): why they need no sync, and how they are rebuilt after a crash.
 
 Orthanc asks a plugin's storage area (SDK version 1) for a second file per image: the first bytes of the image, up to
 its pixel data. A sync of its own would cost a store a fifth to a quarter. It holds nothing that the image does not, and
@@ -18,7 +18,7 @@ from dicom.file_meta import has_prefix
 from support.rate_limited_log import RateLimitedLog
 
 from ..errors import StorageError
-from .file_storage import FileStorage
+from .storage import Storage
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ HEADER_TYPE: Final = 3
 # Linux writes a dirty page back once it is this old, by default 30 s, looked for every 5 s; ext4 commits its journal
 # every 5 s.
 _EXPIRE: Final = Path("/proc/sys/vm/dirty_expire_centisecs")
-_SHORTEST_WINDOW_S: Final = 120.0
-# So many copies in a row from before the window end the search: clocks jump, and stores overtake one another.
+_MIN_WINDOW_S: Final = 120.0
+# The search ends after so many copies in a row from before the window: clocks jump, and stores overtake one another.
 _OLD_IN_A_ROW: Final = 256
 
 # What Orthanc's index knows of header copies (type 3) of images (type 1), both uncompressed. Table of its schema
@@ -57,7 +57,10 @@ class HeaderCopy(NamedTuple):
 
 
 class Rebuilt(NamedTuple):
-    """How many copies were compared, how many written anew, and how many not: their image could not be read, or the disk took no file."""
+    """How many copies were compared, and how many were rebuilt.
+
+    ``hopeless``: their image could not be read; ``unwritten``: the disk took no file.
+    """
 
     compared: int
     rebuilt: int
@@ -66,7 +69,7 @@ class Rebuilt(NamedTuple):
 
 
 def can_be_rebuilt(content_type: int, content: bytes) -> bool:
-    """Whether an attachment is the plain first part of an image: not one that Orthanc has compressed (StorageCompression)."""
+    """Whether an attachment is the plain first part of an image: not if Orthanc compressed it (StorageCompression)."""
     return content_type == HEADER_TYPE and has_prefix(content)
 
 
@@ -75,7 +78,7 @@ def window_s() -> float:
     expire_s = 30.0
     with contextlib.suppress(OSError, ValueError):
         expire_s = int(_EXPIRE.read_text("ascii")) / 100
-    return max(_SHORTEST_WINDOW_S, 4 * expire_s)
+    return max(_MIN_WINDOW_S, 4 * expire_s)
 
 
 def how_far_back_s(*, unclean: bool, known_missing: bool) -> float | None:
@@ -111,7 +114,7 @@ class Search:
         return self._old >= _OLD_IN_A_ROW
 
 
-def made_from_image(storage: FileStorage, copy: HeaderCopy) -> tuple[bytes, float]:
+def made_from_image(storage: Storage, copy: HeaderCopy) -> tuple[bytes, float]:
     """What a copy has to hold, and when its image was written (seconds since 1970).
 
     Raises:
@@ -123,7 +126,7 @@ def made_from_image(storage: FileStorage, copy: HeaderCopy) -> tuple[bytes, floa
     return header, written_s
 
 
-def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float) -> Rebuilt:
+def rebuild(storage: Storage, copies: Iterable[HeaderCopy], within_s: float) -> Rebuilt:
     """Compares copies with their images and writes anew what differs.
 
     Args:
@@ -153,7 +156,7 @@ def rebuild(storage: FileStorage, copies: Iterable[HeaderCopy], within_s: float)
     return Rebuilt(compared, rebuilt, hopeless - unwritten, unwritten)
 
 
-def _is_torn(storage: FileStorage, copy: HeaderCopy, header: bytes) -> bool:
+def _is_torn(storage: Storage, copy: HeaderCopy, header: bytes) -> bool:
     try:
         return storage.head(copy.header_uuid, copy.size_bytes + 1)[0] != header
     except StorageError as error:

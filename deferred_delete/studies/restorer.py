@@ -24,7 +24,7 @@ from ..ledger.restores import Restore, Verdict, Wanted
 from ..ledger.rows import MAX_REASON_CHARS
 from ..ledger.study_states import RestoreState
 from ..orthanc_client import OrthancClient, OrthancRequestError, reason
-from ..storage.file_storage import FileStorage
+from ..storage.storage import Storage
 from .dicom_header import HEADER_BYTES, Header, NotDicomError, inflate, read_header
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Restorer:
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         orthanc: OrthancClient,
         *,
         same_image: SameImage,

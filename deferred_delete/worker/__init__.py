@@ -1,1 +1,1 @@
-"""The thread that unlinks what the ledger lists: batches, schedule, throttle, retries."""
+"""The thread that deletes what the ledger lists: batches, schedule, throttle, retries."""

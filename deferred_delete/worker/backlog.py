@@ -1,4 +1,4 @@
-"""Deletions that neither the ledger nor the disk would take, kept in memory until one of them does."""
+"""Deletions that could be neither recorded nor done, kept in memory until they can be."""
 
 import threading
 from collections import OrderedDict
@@ -8,13 +8,13 @@ from typing import Final
 # 37 bytes of UUID and about 200 of Python each: 25 MB at most.
 CAPACITY: Final = 100_000
 # Refusals after which a round of retries ends.
-_REFUSALS: Final = 16
+_MAX_REFUSALS: Final = 16
 
 
 class Backlog:
-    """The last resort: bounded, in memory, gone with the process.
+    """Bounded, in memory, lost with the process.
 
-    What does not fit is said in the log by its UUID, and is then an orphan for an audit to find.
+    The UUID of a deletion that does not fit is logged; its file is then an orphan for an audit to find.
 
     Args:
         capacity: How many deletions are kept.
@@ -39,7 +39,7 @@ class Backlog:
     def retry(self, settle: Callable[[str, int], bool]) -> int:
         """Hands each deletion to ``settle``, oldest first, until it has refused some; returns how many were settled.
 
-        What was refused goes to the end of the line, so that one bad file does not keep the others waiting. A deletion
+        What was refused goes to the end of the queue, so that one bad file does not hold up the others. A deletion
         leaves the backlog after it was settled, not before; ``settle`` runs outside the lock.
         """
         settled = refused = 0
@@ -53,6 +53,6 @@ class Backlog:
                 else:
                     self._waiting.move_to_end(attachment_uuid)
             settled, refused = settled + done, refused + (not done)
-            if refused >= _REFUSALS:
+            if refused >= _MAX_REFUSALS:
                 break
         return settled

@@ -1,31 +1,32 @@
 """The files of one batch, unlinked one after the other or several at once."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ..ledger.rows import Claim, Failure
-from ..storage.file_storage import Deleted
+from ..storage.storage import Deleted
 
-# How long unlinks under way are waited for once the worker is to stop: its own stop has to be done within a second.
-_PATIENCE_S: Final = 0.5
-_LOOK_S: Final = 0.05
+# How long a halt waits for unlinks in progress: the stop of the worker has to be done within a second.
+_MAX_HALT_WAIT_S: Final = 0.5
+_POLL_S: Final = 0.05
 
 Unlink = Callable[[Claim], Deleted | Failure]
 
 
 class Batch:
-    """How far a batch has come.
+    """Unlinks the files of one batch and sorts its rows by result.
 
     Args:
         claims: Its rows.
         unlink: Unlinks one file; never raises.
-        after: What to do after each file that went: its bytes, and the seconds it took.
-        halted: Asked between two files; True leaves the rest.
+        after: Called after each deleted file with its bytes and the seconds it took.
+        halted: Called between two files; True leaves the rest.
 
     Attributes:
-        abandoned: Whether unlinks were still under way at the end: their rows stay claimed until a recovery, and are
+        abandoned: Whether unlinks were still in progress at the end: their rows stay claimed until a recovery, and are
             then done again.
     """
 
@@ -46,7 +47,7 @@ class Batch:
         self._halted = halted
         self._lock = threading.Lock()
         self._waiting = {claim.pending_id: claim for claim in claims}
-        self._under_way: set[int] = set()
+        self._in_progress: set[int] = set()
 
     @property
     def released(self) -> list[int]:
@@ -54,7 +55,10 @@ class Batch:
         return list(self._waiting)
 
     def run(self, workers: int) -> None:
-        """Unlinks until all is done, or halted. Returns within a moment of that also while a disk hangs, if there are several workers."""
+        """Unlinks until all is done, or halted.
+
+        With several workers it returns soon after a halt, even if the disk hangs.
+        """
         if workers == 1:
             self._work()
             return
@@ -68,16 +72,16 @@ class Batch:
             thread.start()
         self._wait_for(threads)
         with self._lock:
-            self.abandoned = bool(self._under_way)
-            self._under_way.clear()
+            self.abandoned = bool(self._in_progress)
+            self._in_progress.clear()
 
     def _wait_for(self, threads: Iterable[threading.Thread]) -> None:
-        give_up = float("inf")
+        give_up = math.inf
         for thread in threads:
             while thread.is_alive():
-                thread.join(_LOOK_S)
+                thread.join(_POLL_S)
                 if self._halted():
-                    give_up = min(give_up, time.monotonic() + _PATIENCE_S)
+                    give_up = min(give_up, time.monotonic() + _MAX_HALT_WAIT_S)
                 if time.monotonic() >= give_up:
                     return
 
@@ -87,13 +91,15 @@ class Batch:
                 if not self._waiting:
                     return
                 claim = self._waiting.pop(next(iter(self._waiting)))
-                self._under_way.add(claim.pending_id)
+                self._in_progress.add(claim.pending_id)
             began = time.monotonic()
             result = self._unlink(claim)
             with self._lock:
-                if claim.pending_id not in self._under_way:  # too late: settled without this row, which is done again
+                if (
+                    claim.pending_id not in self._in_progress
+                ):  # too late: settled without this row, which is tried again
                     return
-                self._under_way.remove(claim.pending_id)
+                self._in_progress.remove(claim.pending_id)
                 self._note(claim, result)
             if isinstance(result, Deleted):
                 self._after(result.size_bytes, time.monotonic() - began)

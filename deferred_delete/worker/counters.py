@@ -1,4 +1,4 @@
-"""What the worker did, in numbers."""
+"""Counts of what the worker did."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-# The window of "files per second", in seconds.
-_RECENT_S: Final = 10.0
+# "Files per second" is an average over so many seconds.
+_RATE_WINDOW_S: Final = 10.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,45 +24,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all_failed(self) -> bool:
-        """Whether not one file of a batch of some size could be unlinked: then the disk is ill, not the file."""
+        """Whether not one file of a batch of some size could be unlinked: then the disk is at fault, not the file."""
         return self.failed == self.claimed >= 16
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker and its ledger at one moment.
-
-    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause,
-    schedule, grace (the grace period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none
-    while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none where nobody knows. ``left_s``
-    estimates how long all that is pending takes. ``unwritten_header_copies`` are in memory until ingest pauses, for
-    five seconds at the most unless the disk refuses them.
-    """
-
-    running: bool
-    paused: bool
-    pending: int
-    claimed: int
-    failed: int
-    unrecorded: int
-    oldest_age_s: float | None
-    waiting_for: str | None
-    waiting_until: str | None
-    left_s: float | None
-    draining_now: bool
-    disk_pressure: bool
-    free_disk_bytes: int | None
-    unwritten_header_copies: int
-    yielding_to_ingest: bool
-    deleted_since_start: int
-    missing_since_start: int
-    failures_since_start: int
-    freed_bytes_since_start: int
-    files_per_second: float
-    last_error: str | None
-
-
 class Counters:
-    """Sums of outcomes since start. Written by the worker, read by anybody.
+    """Sums of outcomes since start. Written by the worker, read by any thread.
 
     Args:
         monotonic: Seconds since any fixed moment.
@@ -93,9 +60,9 @@ class Counters:
         """Files unlinked per second over the last ten."""
         with self._lock:
             self._forget_old()
-            return sum(files for _, files in self._recent) / _RECENT_S
+            return sum(files for _, files in self._recent) / _RATE_WINDOW_S
 
     def _forget_old(self) -> None:
-        since = self._monotonic() - _RECENT_S
+        since = self._monotonic() - _RATE_WINDOW_S
         while self._recent and self._recent[0][0] < since:
             self._recent.popleft()

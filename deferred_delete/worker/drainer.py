@@ -1,4 +1,4 @@
-"""One batch of deletions, from claim to settlement. No thread: the worker and the command line both drive it."""
+"""One batch of deletions, from claim to settlement. It has no thread: the worker and the command line both call it."""
 
 import logging
 import random
@@ -13,7 +13,7 @@ from ..errors import StorageError
 from ..ledger.ledger import Ledger
 from ..ledger.rows import MAX_REASON_CHARS, Claim, Failure
 from ..settings import Settings
-from ..storage.file_storage import Deleted, FileStorage
+from ..storage.storage import Deleted, Storage
 from .batch import Batch
 from .counters import Counters, Outcome
 
@@ -25,29 +25,29 @@ def _never() -> bool:
 
 
 def _no_throttle(*_: float) -> None:
-    """Without a thread there is nobody to be polite to."""
+    """No-op callback: no pauses."""
 
 
 class Drainer:
-    """Claims what is due, unlinks it, and only then lets the rows go.
+    """Claims what is due, unlinks it, and only then completes the rows.
 
-    One drainer to a ledger: what is claimed when a batch begins is known to be left over.
+    One drainer to a ledger: rows that are claimed when a batch begins are left from an earlier one.
 
     Args:
         ledger: Where the deletions are.
         storage: Where the files are.
         settings: Batch size, workers and retries.
-        counters: Where to count.
-        halted: Asked between two files; True gives the rest of the batch back.
-        after_file: What to do after each file that went: its bytes, and the seconds it took. Called by several threads.
-        after_batch: What to do after each batch: the seconds that the ledger took.
+        counters: Gets each outcome and the last error.
+        halted: Called between two files; True gives the rest of the batch back.
+        after_file: Called after each deleted file with its bytes and the seconds it took; by several threads.
+        after_batch: Called after each batch with the seconds that the ledger took.
         jitter: From 0 up to, not including, 1.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        storage: FileStorage,
+        storage: Storage,
         settings: Settings,
         counters: Counters,
         *,
@@ -105,7 +105,10 @@ class Drainer:
         return outcome
 
     def recover(self) -> None:
-        """Gives back what a batch that ended in an error still holds; claimed rows are never due. Raises LedgerError."""
+        """Gives back what a batch that ended in an error still holds. Raises LedgerError.
+
+        Claimed rows are never due.
+        """
         if self._unsettled:
             self._ledger.recover()
             self._unsettled = False

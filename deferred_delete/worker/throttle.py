@@ -1,4 +1,4 @@
-"""How the worker keeps out of the way: limits of rate, and ingest first."""
+"""The pauses of the worker: rate limits, and ingest before deletion."""
 
 import threading
 import time
@@ -6,45 +6,45 @@ from collections.abc import Callable
 from typing import Final
 
 from ..settings import Settings
-from ..storage.free_disk import LOOK_EVERY_S
+from ..storage.free_disk import CHECK_EVERY_S
 
-# While instances are being stored, the worker works a tenth of the time: ingest hardly notices, and a busy archive
+# While instances are being stored, the worker works a tenth of the time: ingest is hardly slower, and a busy archive
 # still drains.
 _REST_PER_WORK: Final = 9.0
-# So that one unlink that hung for a minute is not followed by nine of rest.
-_LONGEST_REST_S: Final = 0.5
+# An unlink that hung for a minute is not followed by nine minutes of rest.
+_MAX_REST_S: Final = 0.5
 # How long after a store ingest counts as going on.
 _INGEST_LINGERS_S: Final = 0.2
 # Shorter pauses are saved up: a sleep costs more than it is long.
-_SHORTEST_PAUSE_S: Final = 0.002
+_MIN_PAUSE_S: Final = 0.002
 
 
 class IngestWatch:
-    """Whether instances are being stored. Costs a store one look at the clock at its beginning, and one at its end."""
+    """Whether instances are being stored. Costs each store two readings of the clock."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._seen_s = float("-inf")
 
     def note(self) -> None:
-        """A store begins or ends."""
+        """Called when a store begins and when it ends."""
         self._seen_s = self._monotonic()
 
     @property
     def busy(self) -> bool:
-        """Whether one did a moment ago."""
+        """Whether a store began or ended a moment ago."""
         return self._monotonic() - self._seen_s < _INGEST_LINGERS_S
 
 
 class _Limit:
-    """So much a second; what is spent ahead is paid for by waiting."""
+    """An amount per second; whatever exceeds it is made up for by waiting."""
 
     def __init__(self, per_second: float) -> None:
         self._cost_s = 1 / per_second if per_second else 0.0
         self._paid_until_s = float("-inf")
 
     def spend(self, amount: float, now_s: float, busy_s: float) -> float:
-        """Returns how long to wait, in seconds, after work that took ``busy_s`` and counts."""
+        """Returns how long to wait, in seconds; the ``busy_s`` seconds that the work took count towards it."""
         self._paid_until_s = max(self._paid_until_s, now_s - busy_s) + amount * self._cost_s
         return self._paid_until_s - now_s
 
@@ -80,8 +80,13 @@ class Throttle:
         self._saved_up_s = 0.0
         self.yielding = False
 
+    @property
+    def yields_now(self) -> bool:
+        """Whether the worker slows down because instances are being stored."""
+        return self.yielding and self._ingest.busy
+
     def after_file(self, size_bytes: int, busy_s: float) -> None:
-        """One file went, in ``busy_s`` seconds. Several threads may be here at once."""
+        """Pauses after a file was deleted in ``busy_s`` seconds. Several threads may call it at once."""
         if self._unlimited and not self._ingest.busy:
             self.yielding = False
             return
@@ -95,7 +100,7 @@ class Throttle:
         self._pause(pause_s, self._rest_s(busy_s))
 
     def after_batch(self, busy_s: float) -> None:
-        """The ledger was worked on for ``busy_s`` seconds."""
+        """Pauses after a batch for which the ledger took ``busy_s`` seconds."""
         self._pause(0.0, self._rest_s(busy_s))
 
     def _rest_s(self, busy_s: float) -> float:
@@ -103,15 +108,15 @@ class Throttle:
         if not self.yielding:
             return 0.0
         self._saved_up_s += busy_s * _REST_PER_WORK
-        if self._saved_up_s < _SHORTEST_PAUSE_S:
+        if self._saved_up_s < _MIN_PAUSE_S:
             return 0.0
-        rest_s, self._saved_up_s = min(self._saved_up_s, _LONGEST_REST_S), 0.0
+        rest_s, self._saved_up_s = min(self._saved_up_s, _MAX_REST_S), 0.0
         return rest_s
 
     def _pause(self, limit_s: float, rest_s: float) -> None:
-        left_s = max(limit_s if limit_s >= _SHORTEST_PAUSE_S or limit_s == self._throttle_s else 0.0, rest_s)
+        left_s = max(limit_s if limit_s >= _MIN_PAUSE_S or limit_s == self._throttle_s else 0.0, rest_s)
         while left_s > 0 and not self._pressed():
             # In slices, so that a disk that fills up meanwhile is noticed.
-            if self._wait(min(left_s, LOOK_EVERY_S)):
+            if self._wait(min(left_s, CHECK_EVERY_S)):
                 return
-            left_s -= LOOK_EVERY_S
+            left_s -= CHECK_EVERY_S

@@ -10,7 +10,7 @@ from ..settings import Settings
 
 
 class WaitReason:
-    """Noted by the worker at each step, read by anybody.
+    """Written by the worker at each step, read by any thread.
 
     Args:
         wall: Seconds since 1970.
@@ -20,22 +20,22 @@ class WaitReason:
         self._wall = wall
         self._now: tuple[str, float | None] | None = None
 
-    def over(self) -> None:
-        """The worker works."""
+    def clear(self) -> None:
+        """The worker does not wait."""
         self._now = None
 
-    def on(self, reason: str, for_s: float | None) -> None:
-        """It waits so many seconds; None: nobody knows how long."""
+    def set(self, reason: str, for_s: float | None) -> None:
+        """It waits so many seconds; None: it is not known how long."""
         self._now = reason, None if for_s is None or math.isinf(for_s) else self._wall() + for_s
 
-    def due(self, for_s: float | None) -> None:
+    def set_due(self, for_s: float | None) -> None:
         """Nothing is due for so many seconds, or (None) nothing is pending."""
         if for_s is None:
-            self.over()
+            self.clear()
         else:
-            self.on("due", for_s)
+            self.set("due", for_s)
 
-    def told(self, counts: Counts, *, paused: bool, withheld: bool, running: bool) -> tuple[str | None, str | None]:
+    def describe(self, counts: Counts, *, paused: bool, withheld: bool, running: bool) -> tuple[str | None, str | None]:
         """The reason and, in ISO 8601, until when; None and None if it works or has nothing to do."""
         now = self._now
         if not counts.total:
@@ -62,7 +62,10 @@ def _iso(at_s: float | None) -> str | None:
 
 
 def estimate_s(files: int, files_per_second: float, settings: Settings) -> float | None:
-    """How long so many files take: at the rate of the last seconds or, before there is one, at the limit; None if there is neither."""
+    """How long so many files take, in seconds.
+
+    At the rate of the last seconds or, before there is one, at the configured limit; None if there is neither.
+    """
     rate = files_per_second or settings.files_per_second
     if not files:
         return 0.0

@@ -26,16 +26,14 @@ def patch_bundle(server: OrthancProcess, change: str) -> None:
 
 
 def hold_header_copies(server: OrthancProcess) -> Callable[[], None]:
-    """Makes a server that is not started yet keep header copies in memory, whatever the speed of the disk; returns what
-    lets them be written.
-    """
+    """Makes a server that is not started yet keep header copies in memory; returns what lets them be written."""
     mark = server.folder / "hold"
     patch_bundle(
         server,
         f"""
-from deferred_delete.storage import write_behind
+from deferred_delete.storage import background_writer
 from deferred_delete.worker.throttle import IngestWatch
-write_behind._LONGEST_S = float("inf")
+background_writer._MAX_HOLD_S = float("inf")
 IngestWatch.busy = property(lambda self: Path({str(mark)!r}).exists())
 """,
     )

@@ -265,7 +265,7 @@ def ingest() -> Ingest:
 @pytest.fixture
 def orthanc(tmp_path: Path, ingest: Ingest, ledger: Ledger, uuids: Uuids) -> Iterator[RunningOrthanc]:
     """Holds header copies until `ingest` says that it pauses: its clock stands still."""
-    storage = WriteBehindStorage(tmp_path / "storage", sync=False, busy=ingest, monotonic=lambda: 0.0)
+    storage = WriteBehindStorage(FileStorage(tmp_path / "storage", sync=False), busy=ingest, monotonic=lambda: 0.0)
     storage.start()
     yield RunningOrthanc(storage, ledger, iter(uuids(100)))
     storage.stop(5.0)

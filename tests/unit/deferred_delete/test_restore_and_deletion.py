@@ -72,7 +72,7 @@ def test_a_restore_begun_while_the_thread_decides_is_not_undone(
     archive.step()
     request.join(20)
     assert archive.ledger.restores.gathering
-    assert archive.worker._withheld, "a file of the wanted study could be unlinked now"
+    assert archive.worker.withheld, "a file of the wanted study could be unlinked now"
 
 
 def test_a_busy_ledger_does_not_keep_the_service_from_starting(
@@ -126,10 +126,10 @@ def test_gathering_withholds_the_worker_and_waits_for_what_it_has_in_hand(
     archive.service.restore("1.1")
     archive.run(5)
     assert restore_state(archive) == "gathering"
-    assert archive.worker._withheld
+    assert archive.worker.withheld
     archive.ledger.release([claims[0].pending_id])
     assert archive.run(10, lambda: restore_state(archive) == "done")
-    assert not archive.worker._withheld
+    assert not archive.worker.withheld
     assert len(archive.of(1)) == 3
 
 
@@ -217,7 +217,7 @@ def test_a_cancelled_restore_gives_its_files_back_and_can_be_asked_again(archive
     assert (cancelled.state, cancelled.files_held) == ("cancelled", 0)
     assert "cancelled: what is back stays" in cancelled.message
     assert archive.ledger.counts().pending == 20
-    assert not archive.worker._withheld
+    assert not archive.worker.withheld
     back = len(archive.of(1))
     assert cancelled.outcomes == ({} if state == "gathering" else {"restored": 5, "waiting": 15})
     archive.ill_ones = set()

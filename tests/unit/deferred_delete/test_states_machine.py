@@ -95,7 +95,7 @@ class StatesMachine(RuleBasedStateMachine):
     @rule(study=STUDIES)
     def a_restore_is_asked_for(self, study: int) -> None:
         if self.archive.service.restore(f"1.{study}"):
-            assert self.archive.worker._withheld
+            assert self.archive.worker.withheld
 
     @rule(study=STUDIES)
     def a_restore_is_cancelled(self, study: int) -> None:
@@ -117,13 +117,13 @@ class StatesMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.archive.step()
 
-    @precondition(lambda self: not self.archive.worker._withheld)
+    @precondition(lambda self: not self.archive.worker.withheld)
     @rule()
     def the_worker_unlinks(self) -> None:
         self.archive.worker._drainer._unsettled = False  # what is in hand here is not its own
         self.archive.worker.run_once()
 
-    @precondition(lambda self: not self.archive.worker._withheld and not self.in_hand)
+    @precondition(lambda self: not self.archive.worker.withheld and not self.in_hand)
     @rule()
     def the_worker_takes_files_in_hand(self) -> None:
         claims = self.archive.ledger.claim(4, self.archive.clock.now_ms() + 3_600_000)
@@ -148,7 +148,7 @@ class StatesMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_file_is_unlinked_while_files_are_looked_for(self) -> None:
-        assert self.archive.worker._withheld or not self.archive.ledger.restores.gathering
+        assert self.archive.worker.withheld or not self.archive.ledger.restores.gathering
 
     @invariant()
     def only_what_is_undecided_is_held(self) -> None:
@@ -177,7 +177,7 @@ class StatesMachine(RuleBasedStateMachine):
         archive.ill_ones = set()
         assert archive.run(ENOUGH_STEPS, lambda: all_ended(archive)), states(archive)
         archive.step()
-        assert not archive.worker._withheld
+        assert not archive.worker.withheld
         archive.close()
 
     def _cancelled(self, archive: Archive) -> None:
@@ -188,7 +188,7 @@ class StatesMachine(RuleBasedStateMachine):
             archive.service.release(f"1.{study}")
         assert all_ended(archive), states(archive)
         assert archive.ledger.restores.files_held() == 0
-        assert not archive.worker._withheld
+        assert not archive.worker.withheld
         archive.close()
 
 

@@ -318,7 +318,7 @@ def test_files_are_for_orthancs_umask_to_decide(storage: FileStorage) -> None:
 def test_create_gives_up_after_a_bounded_number_of_lost_races(
     storage: FileStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "_make_folders", lambda _uuid: None)
+    monkeypatch.setattr(storage._folders, "make", lambda _uuid: None)
     with pytest.raises(StorageError, match=f"its folder vanished {storage_module._CREATE_ROUNDS} times"):
         storage.create(UUID, b"x")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import DeferredDelete, FileStorage, Ledger, LedgerError, Settings, StorageError, Worker
-from deferred_delete.storage.file_storage import Deleted
+from deferred_delete.storage.storage import Deleted
+from deferred_delete.worker.alarm import WakeFor
 from deferred_delete.worker.backlog import Backlog
 
 Uuids = Callable[[int], list[str]]
@@ -153,7 +154,7 @@ def test_a_deletion_recorded_just_after_the_worker_looked_is_not_slept_through(
     if before == "pause":
         worker.pause()
         worker.start()
-        wait_until(lambda: worker._alarm_ms == float("-inf"))  # it has looked, and sleeps
+        wait_until(lambda: worker._alarm.wake_for is WakeFor.NONE)  # it has looked, and sleeps
     monkeypatch.setattr(ledger, "next_due", looks_and_then_misses_one)
     worker.resume() if before == "pause" else worker.start()
     wait_until(lambda: looked > 1 and ledger.counts().total == 0 and worker.status().missing_since_start > 0)

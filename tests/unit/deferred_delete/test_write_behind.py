@@ -1,4 +1,4 @@
-"""Files that are held in memory for a moment: nobody can tell, and nothing is lost by anything but the end of the process."""
+"""Files held in memory for a moment: callers see no difference, and only the end of the process loses any."""
 
 import contextlib
 import os
@@ -39,10 +39,9 @@ def ingest() -> Ingest:
 
 @pytest.fixture
 def held(tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> Iterator[WriteBehindStorage]:
-    monkeypatch.setattr(
-        "deferred_delete.storage.write_behind._LONGEST_S", float("inf")
-    )  # on a slow machine, five seconds pass
-    storage = WriteBehindStorage(tmp_path / "storage", sync=True, busy=ingest)
+    # On a slow machine, five seconds pass.
+    monkeypatch.setattr("deferred_delete.storage.background_writer._MAX_HOLD_S", float("inf"))
+    storage = WriteBehindStorage(FileStorage(tmp_path / "storage", sync=True), busy=ingest)
     storage.start()
     yield storage
     storage.stop(60.0)
@@ -97,7 +96,7 @@ def test_they_are_written_when_ingest_pauses(held: WriteBehindStorage, ingest: I
 def test_they_are_written_after_a_while_also_when_ingest_never_pauses(
     held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._LONGEST_S", 0.3)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._MAX_HOLD_S", 0.3)
     (name,) = uuids(1)
     held.create_later(name, HEADER)
     wait_for(lambda: held.unwritten == 0)
@@ -107,13 +106,13 @@ def test_they_are_written_after_a_while_also_when_ingest_never_pauses(
 def test_beyond_the_bound_they_are_written_at_once(
     held: WriteBehindStorage, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 3)
+    monkeypatch.setattr("deferred_delete.storage.held_files._MAX_FILES", 3)
     names = uuids(5)
     for name in names:
         held.create_later(name, HEADER)
     assert [held.path_of(name).exists() for name in names] == [False, False, False, True, True]
-    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 100)
-    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_BYTES", 4 * len(HEADER))
+    monkeypatch.setattr("deferred_delete.storage.held_files._MAX_FILES", 100)
+    monkeypatch.setattr("deferred_delete.storage.held_files._MAX_BYTES", 4 * len(HEADER))
     fourth, fifth = uuids(7)[5:]
     held.create_later(fourth, HEADER)
     held.create_later(fifth, HEADER)
@@ -170,7 +169,7 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
     disk = Disk(monkeypatch)
     first, second, refused = uuids(3)
     held.create_later(first, HEADER)
@@ -207,7 +206,7 @@ class Watched(OrderedDict[str, Any]):
 def test_a_copy_that_the_disk_refused_can_be_read_at_every_moment(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
     seen: list[object] = []
 
     def look(attachment_uuid: str) -> None:
@@ -216,12 +215,12 @@ def test_a_copy_that_the_disk_refused_can_be_read_at_every_moment(
         except StorageError as error:
             seen.append(error)
 
-    held._held = Watched(look)
+    held._held._by_uuid = Watched(look)
     disk = Disk(monkeypatch)
     for name in uuids(2):
         held.create_later(name, HEADER)
     ingest.busy = False
-    wait_for(lambda: held._failures_in_a_row >= 3)
+    wait_for(lambda: held._writer._failures_in_a_row >= 3)
     disk.full = False
     wait_for(lambda: held.unwritten == 0)
     assert seen == [HEADER] * len(seen)
@@ -231,7 +230,7 @@ def test_a_deletion_does_not_wait_for_ever_for_a_write_that_hangs(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker tries it again; Orthanc's own thread would wait while it holds the index."""
-    monkeypatch.setattr("deferred_delete.storage.write_behind._LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._MAX_DELETION_WAIT_S", 0.05)
     writing, go_on = threading.Event(), threading.Event()
     really_open = FileStorage._open_new
 
@@ -270,7 +269,7 @@ def test_once_what_the_disk_refused_is_deleted_copies_are_held_again(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
-    held._refused = told.append
+    held._writer._refused = told.append
     disk = Disk(monkeypatch)
     refused, later = uuids(2)
     held.create_later(refused, HEADER)
@@ -287,7 +286,7 @@ def test_once_what_the_disk_refused_is_deleted_copies_are_held_again(
 def test_a_write_that_fails_half_way_leaves_nothing_and_does_not_wait_for_itself(
     held: WriteBehindStorage, ingest: Ingest, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
     failures = iter([OSError(5, "Input/output error"), MemoryError()])
 
     def write_all(descriptor: int, content: bytes) -> None:
@@ -318,7 +317,7 @@ def test_stopping_writes_what_is_held_and_from_then_on_everything_at_once(
 
 def test_before_the_start_everything_is_written_at_once(tmp_path: Path, uuids: Uuids) -> None:
     (name,) = uuids(1)
-    storage = WriteBehindStorage(tmp_path / "storage", sync=True)
+    storage = WriteBehindStorage(FileStorage(tmp_path / "storage", sync=True))
     storage.create_later(name, HEADER)
     assert storage.path_of(name).read_bytes() == HEADER
 
@@ -417,7 +416,7 @@ def test_what_an_attempt_left_in_its_place_is_replaced(held: WriteBehindStorage,
 
 
 class Archive:
-    """Images, and header copies of them that may be missing, as Orthanc's index knows them; and the service that is killed."""
+    """Images and their header copies, some missing, as Orthanc's index knows them; and a service to kill."""
 
     def __init__(self, folder: Path, names: Iterator[str]) -> None:
         self.folder = folder
@@ -441,7 +440,7 @@ class Archive:
 
     def kill(self) -> None:
         """As SIGKILL: nothing is written any more, and the ledger is not closed."""
-        self.service.storage._held.clear()
+        self.service.storage._held._by_uuid.clear()
         database = self.service.ledger._database
         database._owner.release()
         for connection in database._connections:
@@ -481,7 +480,7 @@ def test_a_start_that_fails_after_a_crash_hides_nothing(archive: Archive) -> Non
 def test_what_a_start_could_not_write_is_served_and_written_when_there_is_room(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
     missing = archive.store(with_header=False)
     archive.kill()
     really_open = FileStorage._open_new
@@ -524,7 +523,7 @@ def test_copies_that_a_disk_refused_long_ago_are_found_however_many_came_later(
 def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
     archive: Archive, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
     disk = Disk(monkeypatch)
     archive.service.rely_on_rebuilding()
     archive.service.storage.create_later(next(archive.names), HEADER)
@@ -537,8 +536,8 @@ def test_a_disk_that_refuses_copies_is_remembered_until_all_are_written(
 def test_copies_beyond_what_memory_takes_are_remembered_though_the_others_are_written(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.storage.write_behind._RETRY_S", 0.05)
-    monkeypatch.setattr("deferred_delete.storage.write_behind._MOST_FILES", 1)
+    monkeypatch.setattr("deferred_delete.storage.background_writer._RETRY_S", 0.05)
+    monkeypatch.setattr("deferred_delete.storage.held_files._MAX_FILES", 1)
     left_out = archive.store(with_header=False, age_s=7200)
     held = archive.store(with_header=False, age_s=7200)
     archive.kill()
