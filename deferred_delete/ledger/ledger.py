@@ -10,6 +10,7 @@ from ..settings import Durability
 from . import queries
 from .clock import LedgerClock
 from .database import Database, encode
+from .deleted_studies import DeletedStudies
 from .drain_order import DrainOrder
 from .power_loss import PowerLoss
 from .restores import Restores
@@ -33,7 +34,8 @@ class Ledger:
         clock: The time that rows are stamped with.
         power_loss: Whether the machine went down under the ledger, and which rows are in doubt since.
         studies: Background deletions of studies.
-        restores: Deleted studies and what is being brought back.
+        deleted_studies: Deleted studies that can be restored.
+        restores: Restores, and the files they hold.
         order: An operator's "drain now".
         recovered: Claims of a process that died, given back at open.
 
@@ -56,6 +58,7 @@ class Ledger:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
+            self.deleted_studies = DeletedStudies(self._database)
             self.restores = Restores(self._database, self.clock)
             self.order = DrainOrder(self._database)
             self.power_loss = PowerLoss(self._database)

@@ -6,7 +6,7 @@ CREATE TABLE resource_deletions_3 (
     deletion_id     INTEGER PRIMARY KEY,
     orthanc_id      TEXT    NOT NULL,
     level           TEXT    NOT NULL DEFAULT '' CHECK (level IN ('', 'patient', 'study', 'series')),
-    -- See states.py.
+    -- See study_states.py.
     state           TEXT    NOT NULL DEFAULT 'queued'
                     CHECK (state IN ('queued', 'running', 'done', 'unknown', 'cancelled', 'failed')),
     instances_total INTEGER NOT NULL DEFAULT 0,
@@ -33,7 +33,7 @@ CREATE INDEX resource_deletion_instances_of ON resource_deletion_instances (inst
 CREATE TABLE restores_3 (
     restore_id         INTEGER PRIMARY KEY,
     study_instance_uid TEXT    NOT NULL,
-    -- See states.py.
+    -- See study_states.py.
     state              TEXT    NOT NULL DEFAULT 'gathering'
                        CHECK (state IN ('gathering', 'importing', 'done', 'incomplete', 'cancelled')),
     requested_at       INTEGER NOT NULL,

@@ -4,13 +4,16 @@ import threading
 from collections.abc import Sequence
 
 from ..audit.online import AuditState, OnlineAudit
-from ..ledger.restores import DeletedStudy, RestoreProgress
+from ..ledger.deleted_studies import DeletedStudy
+from ..ledger.restore_progress import RestoreProgress
 from ..ledger.study_queue import StudyProgress
 from ..orthanc_client import OrthancClient, Send
 from ..service import DeferredDelete
 from .background_thread import Background
 from .deleter import StudyDeleter
-from .restorer import Restorer, SameImage
+from .header_reader import HeaderReader
+from .reimport import Reimport, SameImage
+from .restorer import Restorer
 
 
 class StudyService:
@@ -43,9 +46,8 @@ class StudyService:
         stopped, wait = self._background.stopped, self._background.wait
         restorer = Restorer(
             self._ledger,
-            self._all.storage,
-            self._orthanc,
-            same_image=self._same_image,
+            HeaderReader(self._ledger, self._all.storage),
+            Reimport(self._all.storage, self._orthanc, self._same_image),
             withhold=self._withhold_while_gathering,
             given_back=self._worker.wake,
             stopped=stopped,
@@ -75,11 +77,11 @@ class StudyService:
     def deleted(self) -> list[DeletedStudy]:
         """What can be brought back, as far as headers were read; asking makes us read on. Raises LedgerError."""
         self._background.wake()
-        return self._ledger.restores.deleted_studies()
+        return self._ledger.deleted_studies.listed()
 
     def headers_waiting(self) -> bool:
         """Whether some files that wait were not looked at yet. Raises LedgerError."""
-        return bool(self._ledger.restores.unread(self._ledger.restores.read_until(), 1))
+        return bool(self._ledger.deleted_studies.unread(self._ledger.deleted_studies.read_until(), 1))
 
     def restore(self, study_instance_uid: str) -> bool:
         """Asks for a study; False if that is under way already. Nothing is unlinked from here until its files are held."""

@@ -8,7 +8,7 @@ import pytest
 
 from deferred_delete import LedgerBusyError
 from deferred_delete.ledger import restore_queries
-from deferred_delete.ledger.restores import Restore
+from deferred_delete.ledger.restore_rows import Restore
 from tests.support.archive import Archive, dicom, orthanc_id
 
 

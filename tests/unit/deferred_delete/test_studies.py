@@ -11,7 +11,7 @@ import pytest
 
 from deferred_delete import Ledger
 from deferred_delete.ledger import schema
-from deferred_delete.ledger.restores import Verdict
+from deferred_delete.ledger.restore_rows import Verdict
 from deferred_delete.ledger.study_states import WAYS, DeletionState, RestoreState, before, listed, under_way
 from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
 from deferred_delete.request_pacing import RequestPacing
@@ -287,9 +287,9 @@ def test_the_pause_grows_in_a_crowd_and_shrinks_after_it_within_bounds() -> None
 
 
 def remember(ledger: Ledger, attachments: list[str], study: str = "1.2", sop: str = "1.3.{}") -> None:
-    rows = ledger.restores.unread(0, 1000)
+    rows = ledger.deleted_studies.unread(0, 1000)
     ids = {uuid: pending_id for pending_id, uuid in rows}
-    ledger.restores.remember(
+    ledger.deleted_studies.remember(
         [
             (ids[uuid], uuid, 10, Header(study, sop.format(number), "p", "n", "20260101", "d", "CT"))
             for number, uuid in enumerate(attachments)
@@ -354,7 +354,7 @@ def test_of_several_versions_the_newest_comes_back(ledger: Ledger, uuids: Uuids)
     for attachment in attachments:
         ledger.enqueue(attachment, 1)
     remember(ledger, attachments, sop="1.3")
-    (deleted,) = ledger.restores.deleted_studies()
+    (deleted,) = ledger.deleted_studies.listed()
     assert (deleted.instances, deleted.bytes) == (1, 30)
     ledger.restores.request("1.2")
     (restore,) = ledger.restores.under_way()
@@ -383,6 +383,6 @@ def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: L
     ledger.close()
     with Ledger(ledger.path) as again:
         again.enqueue(attachments[2], 1)
-        assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
-        assert again.restores.forget_gone() is False
-        assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
+        assert [pending_id for pending_id, _ in again.deleted_studies.unread(0, 10)] == [3]
+        assert again.deleted_studies.forget_gone() is False
+        assert again.deleted_studies.remembered() == 1, "the newest stays as the mark up to which was read"
