@@ -16,7 +16,7 @@ _MAX_LISTED: Final = 1000
 
 
 class DeletedStudy(msgspec.Struct, frozen=True, kw_only=True):
-    """A deleted study that still has files. Times are seconds since 1970; no file is due before ``restorable_until``."""
+    """A deleted study that still has files. Times are seconds since 1970; none is due before ``restorable_until``."""
 
     study_instance_uid: str
     patient_id: str
@@ -42,7 +42,7 @@ class DeletedStudies:
         self._database = database
 
     def unread(self, after_id: int, limit: int) -> list[tuple[int, str]]:
-        """Waiting DICOM files whose headers have not been read: pending_id and attachment UUID, in order of pending_id."""
+        """Waiting DICOM files whose headers have not been read: pending_id (ascending) and attachment UUID."""
         return self._database.query(queries.UNREAD, after_id, limit)
 
     def read_until(self) -> int:

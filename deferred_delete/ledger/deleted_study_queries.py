@@ -7,12 +7,12 @@ UNREAD: Final = """
 SELECT pending_id, attachment_uuid FROM pending WHERE pending_id > ? AND content_type = 1 ORDER BY pending_id LIMIT ?
 """
 
-# The last one that was read, and how many are remembered.
+# The newest file whose header was read, and how many are recorded.
 READ_UNTIL: Final = "SELECT coalesce(max(pending_id), 0) FROM deleted_instances"
 REMEMBERED: Final = "SELECT count(*) FROM deleted_instances"
 
-# What headers said. [[pending_id, attachment_uuid, file_bytes, study, sop, patient_id, patient_name, date, description,
-# modality], ...]
+# Records what was read of headers. [[pending_id, attachment_uuid, file_bytes, study, sop, patient_id, patient_name,
+# date, description, modality], ...]
 REMEMBER: Final = """
 INSERT INTO deleted_instances SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
     value ->> 6, value ->> 7, value ->> 8, value ->> 9
@@ -30,7 +30,7 @@ WHERE d.study_instance_uid IS NOT NULL
 GROUP BY d.study_instance_uid HAVING count(p.pending_id) > 0 ORDER BY max(p.enqueued_at) DESC LIMIT ?
 """
 
-# Studies of which nothing waits any more. One pass over what is remembered. limit
+# Studies of which no file waits any more. One pass over all recorded instances. limit
 GONE_STUDIES: Final = """
 SELECT d.study_instance_uid FROM deleted_instances AS d
 LEFT JOIN pending AS p ON p.pending_id = d.pending_id LEFT JOIN held AS h ON h.pending_id = d.pending_id
@@ -38,7 +38,7 @@ WHERE d.study_instance_uid IS NOT NULL
 GROUP BY d.study_instance_uid HAVING count(p.pending_id) + count(h.pending_id) = 0 LIMIT ?
 """
 
-# What is remembered of a study. study, limit
+# The recorded instances of a study. study, limit
 OF_STUDY: Final = """
 SELECT pending_id FROM deleted_instances WHERE study_instance_uid = ?1
 AND pending_id < (SELECT max(pending_id) FROM deleted_instances) LIMIT ?2

@@ -27,7 +27,7 @@ class HeldFile(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a held file: the outcome, why it is not back, and Orthanc's identifier of the restored instance."""
+    """What became of a held file: the outcome, why it is not back, and Orthanc's identifier if it is."""
 
     outcome: str
     detail: str | None = None

@@ -109,7 +109,7 @@ class Restores:
         return bool(rows)
 
     def give_back(self) -> None:
-        """Gives files of ended restores back to the worker, if proven or cancelled. Harmless to repeat after a crash."""
+        """Gives files of ended restores back to the worker, if proven or cancelled. Repeated after a crash."""
         while self._database.write("give back files in", queries.GIVE_BACK, encode(PROVEN), _ROWS_PER_WRITE):
             pass
         while self._database.write("give back files in", queries.GIVE_BACK_CANCELLED, _ROWS_PER_WRITE):

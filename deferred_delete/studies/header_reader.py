@@ -46,7 +46,7 @@ class HeaderReader:
         self._read_until = self._studies.read_until()
 
     def look(self) -> float:
-        """Reads a batch of headers if there are new files; returns when to look again, in seconds. Raises LedgerError."""
+        """Reads a batch of headers if there are new files; returns a pause in seconds. Raises LedgerError."""
         self._tidy()
         if self._full or self._ledger.newest_id <= self._read_until:
             self._interval_s = min(self._interval_s * 2, _MAX_LOOK_INTERVAL_S)

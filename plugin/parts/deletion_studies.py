@@ -52,8 +52,9 @@ def _delete(service: StudyService, request: rest.Request) -> Any:
     queued = service.delete(orthanc_ids)
     return {
         "queued": queued,
-        "message": f"{queued} queued, {len(set(orthanc_ids)) - queued} under way already; the instances that each has when "
-        "its turn comes will go, and identifiers that Orthanc does not know end in the state unknown: see GET /deferred-delete/studies",
+        "message": f"{queued} queued, {len(set(orthanc_ids)) - queued} under way already; "
+        "the instances that each has when its turn comes will go, and identifiers that Orthanc does not know "
+        "end in the state unknown: see GET /deferred-delete/studies",
     }
 
 

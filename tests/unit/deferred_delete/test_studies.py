@@ -71,7 +71,8 @@ def version_1(tmp_path: Path) -> Path:
         connection.executescript(Path(schema.__file__).with_name("schema.sql").read_text())
         connection.execute("PRAGMA user_version = 1")
         connection.execute(
-            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (7, ?, 1, 5, 5)",
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
+            "VALUES (7, ?, 1, 5, 5)",
             ("0000000a-0000-4000-8000-000000000000",),
         )
     connection.close()
@@ -90,17 +91,20 @@ def test_a_ledger_of_version_1_is_migrated_with_its_rows(version_1: Path) -> Non
 
 @pytest.fixture
 def version_2(version_1: Path) -> Path:
-    """A ledger as version 2 made it: a deletion under way with its list, a restore that imports, and one that is incomplete."""
+    """A ledger of version 2: a deletion under way with its list, a restore that imports, and one that is incomplete."""
     with sqlite3.connect(version_1) as connection:
         connection.executescript(Path(schema.__file__).with_name("schema_2.sql").read_text())
         connection.execute("PRAGMA user_version = 2")
         connection.executescript(
             f"""
-            INSERT INTO resource_deletions (deletion_id, orthanc_id, level, state, instances_total, queued_at, attempts, last_error)
+            INSERT INTO resource_deletions
+                (deletion_id, orthanc_id, level, state, instances_total, queued_at, attempts, last_error)
                 VALUES (3, '{STUDY}', 'study', 'running', 2, 5, 4, 'busy');
             INSERT INTO resource_deletion_instances VALUES (3, 1, 'i0001');
-            INSERT INTO restores (restore_id, study_instance_uid, state, requested_at, instances_gone, outcomes, last_error)
-                VALUES (1, '1.1', 'incomplete', 5, 2, '{{"refused": 1}}', 'why'), (2, '1.2', 'importing', 6, 0, '{{}}', NULL);
+            INSERT INTO restores
+                (restore_id, study_instance_uid, state, requested_at, instances_gone, outcomes, last_error)
+                VALUES (1, '1.1', 'incomplete', 5, 2, '{{"refused": 1}}', 'why'),
+                (2, '1.2', 'importing', 6, 0, '{{}}', NULL);
             INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at)
                 VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 5);
             INSERT INTO held VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 0, 5, 2, '1.3', NULL, NULL);
@@ -155,7 +159,8 @@ def test_the_migration_to_version_3_costs_as_much_with_many_pending_deletions_as
     with sqlite3.connect(version_2) as connection:
         connection.execute(
             "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
-            "WITH RECURSIVE n(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM n LIMIT 20000) SELECT x, 'u' || x, 1, 5, 5 FROM n"
+            "WITH RECURSIVE n(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM n LIMIT 20000) "
+            "SELECT x, 'u' || x, 1, 5, 5 FROM n"
         )
     connection.close()
     assert with_few > 100
