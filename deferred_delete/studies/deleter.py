@@ -35,8 +35,7 @@ def is_orthanc_id(text: object) -> bool:
 
 
 class StudyDeleter:
-    """Works through a queue of patients, studies and series; each ``step`` deletes a few
-    instances.
+    """Works through a queue of patients, studies and series; each ``step`` deletes a few instances.
 
     The list of instances is made when work on a resource begins. Instances that arrive later stay: whoever asked for
     the deletion has not seen them. An instance that no longer exists counts as deleted.
