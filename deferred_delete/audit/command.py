@@ -1,4 +1,4 @@
-"""python -m deferred_delete audit."""
+"""The command `python -m deferred_delete audit`."""
 
 import argparse
 import contextlib

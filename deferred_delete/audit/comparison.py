@@ -1,4 +1,4 @@
-"""Compares the storage folder with what Orthanc's index and the ledger know of it.
+"""Compares the files in the storage folder with Orthanc's index and the ledger.
 
 Two sorted streams are merged, so that memory stays the same with ten files and ten million: the files, folder by
 folder, and the attachments in order of their UUID. Nothing is changed here.
@@ -21,7 +21,7 @@ from ..storage.layout import check_uuid
 # A file younger than this may be of an instance that is being stored: written, and not yet in the index.
 YOUNG_S: Final = 3600.0
 # Findings that a report holds; all of them are counted, and handed to `found`.
-MOST_HELD: Final = 1000
+MAX_FINDINGS: Final = 1000
 _TWO_DIGITS: Final = re.compile(r"[0-9a-fA-F]{2}", re.ASCII)
 
 
@@ -30,7 +30,7 @@ class AuditError(DeferredDeleteError):
 
 
 class OnDisk(NamedTuple):
-    """A file of Orthanc's layout; the times are those of its content and of its entry, whichever is newer, in s since 1970."""
+    """An attachment's file. ``changed_at`` is the newer of its mtime and ctime, in seconds since 1970."""
 
     attachment_uuid: str
     size_bytes: int
@@ -99,11 +99,13 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Walk:
-    """The files of a storage folder, in order of their UUID. Folders are read one at a time, never through a symbolic link.
+    """The files of a storage folder, in order of their UUID.
+
+    Folders are read one at a time, never through a symbolic link.
 
     Args:
         root: Orthanc's StorageDirectory.
-        progress: Told how much of the walk is done, from 0 to 1, after each folder.
+        progress: Called after each folder with how much of the walk is done, from 0 to 1.
 
     Attributes:
         foreign: Entries inside the layout's folders that are no attachments. They are counted and left alone.
@@ -204,7 +206,7 @@ def compare(
         report.header_copies_to_rebuild += verdict is Verdict.TO_REBUILD
         if verdict is not Verdict.FINDING:
             return False
-        if len(report.findings) < MOST_HELD:
+        if len(report.findings) < MAX_FINDINGS:
             report.findings.append(finding)
         found(finding)
         return True

@@ -1,6 +1,6 @@
-"""Foretells which missing header copies Orthanc's next start makes again.
+"""Predicts which missing header copies Orthanc's next start makes again.
 
-It goes by the rules of that start's own search, see header_copies.py.
+It follows the rules of that start's own search, see storage/header_copies.py.
 """
 
 import functools
@@ -15,12 +15,12 @@ from .offline import StoppedIndex
 
 
 class NextStart:
-    """The next start of an Orthanc that is stopped.
+    """Predicts what the next start of a stopped Orthanc finds and repairs.
 
     Args:
         storage_root: Orthanc's StorageDirectory.
         index: Its index.
-        within_s: How far back it will look, in seconds before the newest image; None: not at all.
+        within_s: How far back that start looks, in seconds before the newest image; None: not at all.
     """
 
     def __init__(self, storage_root: Path, index: StoppedIndex, within_s: float | None) -> None:

@@ -1,4 +1,4 @@
-"""What Orthanc's SQLite index and the ledger know, read from their files while Orthanc is stopped."""
+"""Reads Orthanc's SQLite index and the ledger from their files while Orthanc is stopped."""
 
 import contextlib
 import sqlite3
@@ -88,8 +88,8 @@ def stopped_index(path: Path) -> Iterator[StoppedIndex]:
     """
     if not path.is_file():
         raise AuditError(
-            f"there is no SQLite index {path}: expected Orthanc's file `index` (--index); where PostgreSQL or MySQL serves Orthanc "
-            "it cannot be read from here, but POST /deferred-delete/audit can ask Orthanc"
+            f"there is no SQLite index {path}: expected Orthanc's file `index` (--index); where PostgreSQL or MySQL "
+            "serves Orthanc it cannot be read from here, but POST /deferred-delete/audit can ask Orthanc"
         )
     with _read_only(path, "Orthanc's index") as connection:
         yield StoppedIndex(connection)

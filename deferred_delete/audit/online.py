@@ -1,7 +1,7 @@
-"""The audit while Orthanc runs, which keeps its SQLite index locked and may have another database: its REST API is asked instead.
+"""The audit while Orthanc runs, through its REST API: its SQLite index is locked, and it may use another database.
 
-Every attachment costs a request, so this takes hours where the command line takes minutes; it yields to ingest. It
-reports and changes nothing. Orthanc goes on meanwhile, so each finding is looked at a second time.
+Every attachment costs a request, so this takes hours where the command line takes minutes. It pauses for ingest. It
+reports and changes nothing. Orthanc changes its files meanwhile, so each finding is checked a second time.
 """
 
 import contextlib
@@ -33,7 +33,11 @@ _IMAGE: Final = "/attachments/dicom/"
 
 
 class AuditState(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator sees. `state`: none, running, done, failed, stopped. Times in s since 1970; `progress` from 0 to 1 per phase."""
+    """An audit as operators see it.
+
+    ``state`` is none, running, done, failed or stopped. Times are seconds since 1970. ``progress`` goes from 0 to 1 in
+    each phase.
+    """
 
     state: str
     phase: str = ""
@@ -45,7 +49,7 @@ class AuditState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StoppedError(Exception):
-    """Orthanc stops."""
+    """The audit was asked to stop."""
 
 
 class OnlineAudit:
@@ -53,8 +57,8 @@ class OnlineAudit:
 
     Args:
         storage: The files.
-        ledger: What waits.
-        orthanc: Whom to ask for attachments.
+        ledger: The pending deletions.
+        orthanc: The client that lists attachments.
         headers_left_out: Whether the start left header copies for the next one, which then compares all that there are.
     """
 
@@ -156,7 +160,7 @@ class OnlineAudit:
                 yield Attachment(known["Uuid"], int(known["CompressedSize"]), information)
 
     def _ask(self, uri: str) -> Any:
-        """Orthanc's answer; None if it has no such thing (any more). Rests after it, and bears with errors for a while."""
+        """Returns Orthanc's answer, or None if there is no such resource. Retries on errors; pauses after answers."""
         for attempt in range(_TRIES):
             if self._stop.is_set():
                 raise _StoppedError

@@ -9,8 +9,8 @@ class LedgerClock:
 
     The wall clock is read once, at start; from there the monotonic clock counts. So an operator or NTP setting the
     clock back does not stall deletions, and setting it forward does not cut the grace period short. Across restarts the
-    newest row is the
-    floor: after a machine came up in 1970 the rows of yesterday are still due in their order, not in fifty years.
+    clock never starts before the newest row: if a machine comes up in 1970, yesterday's rows are still due in their
+    order, not in fifty years.
 
     Args:
         floor_ms: The latest time the ledger holds, in ms since 1970.

@@ -1,20 +1,18 @@
-"""The ledger's SQLite database: its connections, its locks, its log.
+"""The ledger's SQLite database: its connections, its locks and its write-ahead log.
 
-Four connections in WAL mode, each with its own duty and its own lock:
+Four connections in WAL mode, each with its own purpose:
 
-* the intake records deletions. Orthanc holds its index lock meanwhile, so it runs one prepared statement, never
-checkpoints, and
-  syncs only with Durability "power";
-* the drain is for everything else that writes. It never syncs at commit: a transition lost to a power cut is done
-again, and
-  unlinking a missing file is harmless;
-* the reader answers questions. In WAL mode readers neither wait nor make anybody wait;
-* the checkpointer copies the log back. A connection is a mutex: on any other one, a checkpoint's syncs would stall its
-users.
+* ``_intake`` records deletions. Orthanc holds its index lock meanwhile, so it runs one prepared statement and never a
+  checkpoint. It syncs only with Durability "power".
+* ``_drain`` does all other writing. It never syncs at commit: a change lost to a power cut is made again, and unlinking
+  a missing file is harmless.
+* ``_reader`` answers queries. In WAL mode readers do not wait for writers, nor writers for readers.
+* ``_checkpointer`` copies the log back. SQLite serialises all use of one connection, so on any other connection the
+  checkpoint's syncs would stall its users.
 
-SQLite lets one connection write at a time. No lock of ours stands before that, on purpose: a thread that holds one
-needs Python's global lock to let it go, and while some other thread computes that takes 5 ms for each step. SQLite's
-own lock is held for one statement, inside one call that needs nothing of Python's (see queries.py).
+SQLite lets one connection write at a time. We deliberately do not put a lock of our own before that: a Python thread
+that holds one needs the GIL to release it, which takes 5 ms for each step while another thread computes. SQLite's lock
+is held for one statement, inside one call that does not need the GIL (see queries.py).
 """
 
 import contextlib
@@ -32,26 +30,22 @@ from ..errors import LedgerBusyError, LedgerClosedError, LedgerError
 from ..settings import Durability
 from . import queries, schema
 from .ownership import OwnerLock
+from .write_ahead_log import WriteAheadLog
 
-# Changes after which the worker copies the log back: about 4 MB of it.
-_CHECKPOINT_EVERY: Final = 800
-# The log may outrun passive checkpoints while deletions never pause; at about 250 MB of it, one enqueue has to wait for
-# a sync.
-_CHECKPOINT_FORCED_AT: Final = 50_000
-# How long an enqueue bears with our own drain, which is at most syncing the head of the log: unlinking at once, on the
-# same slow disk, would be no faster, and without the grace period.
-_PATIENCE_S: Final = 1.0
-# So often in a row it does not happen to be our drain: where time alone would be misread on a machine that is out of
-# breath.
-_TRIES: Final = 20
-# Between two tries. SQLite's own handler starts with 1 ms and goes on to 25.
+# How long an enqueue waits for our own drain, which at worst is syncing the head of the log. Unlinking the file at once
+# instead would be no faster on the same slow disk, and would ignore the grace period.
+_OWN_DRAIN_TIMEOUT_S: Final = 1.0
+# For this many tries the other writer may be our own drain, although its lock is free: it may have finished between our
+# try and our look at its lock. Counted, because elapsed time misleads on an overloaded machine.
+_OWN_DRAIN_TRIES: Final = 20
+# Pause between two tries. SQLite's own busy handler starts with 1 ms and goes up to 25 ms.
 _RETRY_S: Final = 0.0002
-# How long the drain waits; it holds nothing of ours meanwhile, but stop has to be prompt.
+# How long the drain waits for another writer. Short, so that a stop is prompt.
 _DRAIN_TIMEOUT_S: Final = 0.3
 
 
 class Database:
-    """Opens a ledger's file, alone; see the module for its parts.
+    """An open ledger file, with this process as its only owner.
 
     Args:
         path: The ledger's file; made if missing, in a folder that exists.
@@ -63,7 +57,7 @@ class Database:
         LedgerError: It could not be made or opened.
 
     Attributes:
-        intake_lock: To be held around ``enqueue``.
+        intake_lock: The caller holds it around ``enqueue``.
     """
 
     def __init__(self, path: Path, durability: Durability, busy_timeout_s: float) -> None:
@@ -73,7 +67,6 @@ class Database:
         self._read_lock = threading.Lock()
         self._busy_timeout_s = busy_timeout_s
         self._closed = False
-        self._copied_back = 0
         self._owner = OwnerLock(path)
         with contextlib.ExitStack() as undo:
             undo.callback(self._owner.release)
@@ -94,10 +87,15 @@ class Database:
         if durability == "power":
             self._intake.execute("PRAGMA synchronous = FULL")
         self._reader.execute("PRAGMA query_only = ON")
-        self._recorder = self._intake.cursor()
+        self._enqueue_cursor = self._intake.cursor()
+        self._log = WriteAheadLog(self._checkpointer, self._changes)
 
     def close(self, *, clean: bool = True) -> None:
-        """Copies the log back, notes that all is well if it is, and lets the file go. Harmless when closed already."""
+        """Copies the log back and closes the file. Harmless when closed already.
+
+        Args:
+            clean: False records that the next start has to check what this run left.
+        """
         with self.intake_lock, self._drain_lock, self._read_lock:
             if self._closed:
                 return
@@ -121,19 +119,21 @@ class Database:
         started = time.monotonic()
         for tries in itertools.count(1):
             try:
-                self._recorder.execute(queries.ENQUEUE, row)
+                self._enqueue_cursor.execute(queries.ENQUEUE, row)
                 return
             except (sqlite3.Error, OverflowError) as error:
                 translated = self._error("record a deletion in", error)
-                # Our own drain at work shows in its lock, or in being gone at one of the next tries.
-                ours = self._drain_lock.locked() or tries < _TRIES
-                patience_s = _PATIENCE_S if ours else self._busy_timeout_s
-                if not isinstance(translated, LedgerBusyError) or time.monotonic() - started >= patience_s:
+                if not isinstance(translated, LedgerBusyError) or self._waited_enough(started, tries):
                     raise translated from error
             time.sleep(_RETRY_S)
 
+    def _waited_enough(self, started: float, tries: int) -> bool:
+        """Whether an enqueue that found the database busy gives up."""
+        our_drain = self._drain_lock.locked() or tries < _OWN_DRAIN_TRIES
+        return time.monotonic() - started >= (_OWN_DRAIN_TIMEOUT_S if our_drain else self._busy_timeout_s)
+
     def write(self, action: str, statement: str, *parameters: Any) -> int:
-        """Runs one changing statement, its own transaction; returns how many rows it changed.
+        """Runs one statement in a transaction of its own; returns how many rows it changed.
 
         Raises:
             LedgerError: Nothing was changed.
@@ -143,13 +143,13 @@ class Database:
             return self._drain.execute(statement, parameters).rowcount
 
     def write_returning(self, action: str, statement: str, *parameters: Any) -> list[Any]:
-        """Runs one changing statement, its own transaction; returns what it returns. Raises as ``write``."""
+        """Runs one statement in a transaction of its own; returns its RETURNING rows. Raises as ``write``."""
         with self._translated(action), self._drain_lock:
             self._check_open()
             return self._drain.execute(statement, parameters).fetchall()
 
     def query(self, statement: str, *parameters: Any) -> list[Any]:
-        """All the rows of one reading statement.
+        """Returns all rows of a SELECT.
 
         Raises:
             LedgerError: It could not be read.
@@ -161,40 +161,35 @@ class Database:
     @property
     def checkpoint_due(self) -> bool:
         """Whether the log has grown enough to be copied back."""
-        return not self._closed and self._changes() - self._copied_back >= _CHECKPOINT_EVERY
+        return not self._closed and self._log.due
 
     def checkpoint(self) -> None:
-        """Copies the log back into the ledger and syncs; the worker's duty, outside Orthanc's locks.
+        """Copies the log back into the ledger and syncs. The worker calls it, outside Orthanc's locks.
 
-        A passive checkpoint lets enqueues go on. When it got to the end, SQLite starts the log over at the next write
-        and syncs the log's new head before it: the small write here takes that sync upon itself, so that hardly any
-        enqueue has to. It writes the time, as SQLite skips a write that changes nothing.
+        Enqueues go on meanwhile. After a complete copy, the next write starts the log over and syncs its new head. A
+        small write here does so at once, so that hardly any enqueue waits for that sync. It writes the time, because
+        SQLite skips a write that changes nothing.
 
         Raises:
             LedgerError: The log could not be copied; it stays and grows.
         """
         with self._translated("checkpoint"):
             self._check_open()
-            seen = self._changes()
-            if seen - self._copied_back >= _CHECKPOINT_FORCED_AT:
+            if self._log.too_long:
                 self.checkpoint_fully()
                 return
-            _, logged, copied = self._checkpointer.execute(queries.CHECKPOINT_PASSIVE).fetchone()
-        if logged == copied:
-            self._copied_back = seen
+            complete = self._log.copy_back()
+        if complete:
             self.write("start the log over in", queries.WRITE_FACTS, encode({"copied_back": str(time.time_ns())}))
 
     def checkpoint_fully(self) -> None:
-        """Copies all of the log back, syncs, and empties it. Enqueues wait: for start, close and emergencies."""
+        """Copies the whole log back, syncs and empties it. Enqueues wait meanwhile: for start and emergencies."""
         with self._translated("checkpoint"), self._drain_lock:
             self._check_open()
-            seen = self._changes()
-            busy, _, _ = self._checkpointer.execute(queries.CHECKPOINT_TRUNCATE).fetchone()
-            if not busy:
-                self._copied_back = seen
+            self._log.empty()
 
     def _changes(self) -> int:
-        """Rows changed since open, by SQLite's own count; the triggers' included."""
+        """Rows changed since open, counted by SQLite, including those changed by triggers."""
         return self._intake.total_changes + self._drain.total_changes
 
     def _check_open(self) -> None:

@@ -1,19 +1,21 @@
-"""What an operator orders of the drain: everything that waits now, or another try for what failed."""
+"""The order "drain now": an operator wants everything that waits deleted at once."""
 
 from typing import Final
 
 from . import queries
 from .database import Database, encode
 
-_SLICE: Final = 500
+_ROWS_AT_ONCE: Final = 500
 
 
 class DrainOrder:
-    """Drain now: what is pending at the order goes without waiting for its grace period or for the schedule. Kept in the ledger.
+    """Makes all rows due that are pending when the order is given.
+
+    They wait neither for their grace period nor for the schedule. The order is kept in the ledger over a restart.
 
     Rows are made due a slice at a time, as the worker gets to them: one statement over ten million rows would keep
-    removals waiting. Rows that failed are not concerned; their back-off would otherwise become a busy loop. Every
-    method raises LedgerError.
+    removals waiting. Rows that failed are left alone: without their back-off they would be tried in a busy loop.
+    Every method raises LedgerError.
 
     Args:
         database: The ledger's.
@@ -25,20 +27,20 @@ class DrainOrder:
 
     @property
     def active(self) -> bool:
-        """Whether an order is not fulfilled yet. Costs nothing."""
+        """Whether an order is not finished yet. Costs no query."""
         return self._until_id > 0
 
     def give(self) -> None:
-        """Orders all rows that are there now."""
+        """Orders all rows that are in the ledger now."""
         self._set(int(self._database.query(queries.NEWEST_PENDING_ID)[0][0]))
 
     def hasten(self, now_ms: int) -> bool:
-        """Makes a slice of what was ordered due; ends the order when nothing of it is pending.
+        """Makes some of the ordered rows due. Ends the order when none of them is pending.
 
         Returns:
-            Whether something is due that was not.
+            Whether a row became due.
         """
-        rows = self._database.query(queries.ORDERED_NOT_DUE, now_ms, self._until_id, _SLICE)
+        rows = self._database.query(queries.ORDERED_NOT_DUE, now_ms, self._until_id, _ROWS_AT_ONCE)
         if rows:
             ids = encode([row[0] for row in rows])
             return self._database.write("hasten deletions in", queries.MAKE_DUE, now_ms, ids) > 0

@@ -1,4 +1,4 @@
-"""The ledger: which files Orthanc asked to remove and which may still be on disk."""
+"""The ledger: the files that Orthanc asked to remove and that may still be on disk."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from ..settings import Durability
 from . import queries
 from .clock import LedgerClock
 from .database import Database, encode
+from .deleted_studies import DeletedStudies
 from .drain_order import DrainOrder
 from .power_loss import PowerLoss
 from .restores import Restores
@@ -33,8 +34,9 @@ class Ledger:
         clock: The time that rows are stamped with.
         power_loss: Whether the machine went down under the ledger, and which rows are in doubt since.
         studies: Background deletions of studies.
-        restores: Deleted studies and what is being brought back.
-        order: An operator's "drain now".
+        deleted_studies: Deleted studies that can be restored.
+        restores: Restores, and the files they hold.
+        order: The order "drain now".
         recovered: Claims of a process that died, given back at open.
 
     Raises:
@@ -56,6 +58,7 @@ class Ledger:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
+            self.deleted_studies = DeletedStudies(self._database)
             self.restores = Restores(self._database, self.clock)
             self.order = DrainOrder(self._database)
             self.power_loss = PowerLoss(self._database)
@@ -63,7 +66,7 @@ class Ledger:
             self.recovered = self.recover()
             self._database.checkpoint_fully()
         except BaseException:
-            self.close(clean=False)  # what the last run left is still to be looked for
+            self.close(clean=False)  # what the last run left has not been checked yet
             raise
         if self.clock.set_back_by_ms:
             _log.warning(
@@ -71,17 +74,21 @@ class Ledger:
             )
 
     def close(self, *, clean: bool = True) -> None:
-        """Lets the ledger go. Harmless when closed already. Not ``clean``: the next start looks for what a crash would have left."""
+        """Closes the ledger. Harmless when closed already.
+
+        Args:
+            clean: False makes the next start check for what a crash would have left.
+        """
         self._database.close(clean=clean)
 
     def __enter__(self) -> "Ledger":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close(clean=not self.power_loss.unclean)  # header copies are looked at by a start of Orthanc's only
+        self.close(clean=not self.power_loss.unclean)  # only a start of Orthanc checks header copies
 
     def enqueue(self, attachment_uuid: str, content_type: int, grace_ms: int = 0) -> int:
-        """Records that a file may go. Fast: Orthanc's index waits meanwhile.
+        """Records that a file may be deleted. Has to be fast: Orthanc holds the lock of its index meanwhile.
 
         Returns:
             When it is due, in ms since 1970. A second request for an attachment changes nothing.
@@ -145,11 +152,11 @@ class Ledger:
                 raise StateError(f"one of {len(rows)} rows in {self.path} was not claimed: expected all of them to be")
 
     def recover(self) -> int:
-        """Gives back what is claimed, by a process that died or a batch that went wrong; returns how many rows."""
+        """Releases all claims that a dead process or a failed batch left; returns how many rows."""
         return self._database.write("recover claims in", queries.RECOVER)
 
     def hasten(self, now_ms: int, limit: int = 1000) -> int:
-        """Makes up to ``limit`` rows due that are not yet; returns how many. An operator's "now, please"."""
+        """Makes up to ``limit`` rows due that are not yet; returns how many."""
         return self._database.write("hasten deletions in", queries.HASTEN, now_ms, limit)
 
     def retry_failed(self, now_ms: int, limit: int = 1000) -> int:
@@ -161,7 +168,7 @@ class Ledger:
         return [FailedRow(*row) for row in self._database.query(queries.LIST_FAILED, 0, limit)]
 
     def withdraw(self, attachment_uuids: Sequence[str]) -> int:
-        """Forgets requests whose attachments turned out to be alive, held ones too; returns how many. No file is touched."""
+        """Deletes the rows of attachments that are alive, held ones too; returns how many. No file is touched."""
         self.restores.give_back_attachments(attachment_uuids)
         return self._database.write("withdraw deletions from", queries.WITHDRAW, encode(attachment_uuids))
 
@@ -179,8 +186,8 @@ class Ledger:
 
     @property
     def newest_id(self) -> int:
-        """The pending_id recorded last: whether there is anything new, without a question to the database."""
-        with self._database.intake_lock:  # given out before it is recorded, under this lock
+        """The newest pending_id; costs no query."""
+        with self._database.intake_lock:  # an id is taken before its row is written, under this lock
             return self._newest_id
 
     @property
@@ -198,7 +205,7 @@ class Ledger:
         return self._database.checkpoint_due
 
     def checkpoint(self, *, fully: bool = False) -> None:
-        """Copies the log back into the ledger's file; the worker's duty. Raises LedgerError."""
+        """Copies the log back into the ledger's file; called by the worker. Raises LedgerError."""
         if fully:
             self._database.checkpoint_fully()
         else:

@@ -1,4 +1,4 @@
-"""One live owner for a ledger, and whether the machine went down under the last one."""
+"""The lock that lets one process at a time open a ledger, and the kernel's boot id."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ class OwnerLock:
         ledger_path: The ledger; the lock's file stands beside it.
 
     Raises:
-        LedgerRefusedError: Somebody else has the ledger open, or the lock's file can not be made.
+        LedgerRefusedError: Another process has the ledger open, or the lock file cannot be made.
     """
 
     def __init__(self, ledger_path: Path) -> None:
@@ -45,14 +45,14 @@ class OwnerLock:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Lets go of the lock. Harmless when already done."""
+        """Releases the lock. Harmless when released already."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def boot_id() -> str:
-    """The kernel's name for the time since it started; empty where there is none."""
+    """The kernel's boot id, a new one at each boot; empty if it cannot be read."""
     try:
         return _BOOT_ID.read_text("ascii").strip()
     except OSError:

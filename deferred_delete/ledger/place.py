@@ -1,4 +1,4 @@
-"""Where the ledger is when nobody says where."""
+"""Finds the ledger when no path is configured."""
 
 from pathlib import Path
 from typing import Final
@@ -9,11 +9,11 @@ LEDGER_NAME: Final = "deferred-deletions.db"
 
 
 def ledger_place(new: Path, *earlier: Path) -> Path:
-    """The ledger that is there already, or `new` where there is none.
+    """Returns the ledger that exists already, or `new` if there is none.
 
-    Which of two is the right one nobody can tell from outside: a downgrade leaves deletions in the first, a copy has
-    them twice, one from a backup those that were withdrawn since. So that none is forgotten, and no live file goes, the
-    operator has to say.
+    Of two ledgers we cannot tell which is right. A downgrade leaves deletions in the first. A copy has them twice. A
+    backup still has those that were withdrawn since. A wrong guess would forget deletions or delete live files, so the
+    operator has to choose.
 
     Args:
         new: Where a new ledger is made.
@@ -28,7 +28,7 @@ def ledger_place(new: Path, *earlier: Path) -> Path:
             found.append(place)
     if len(found) > 1:
         raise LedgerRefusedError(
-            f"two ledgers, {found[0]} and {found[1]}: expected one: name the one that is in use (DeferredDelete.Path, or --ledger), "
-            "or finish the other with 'deferred_delete drain' and move it away"
+            f"two ledgers, {found[0]} and {found[1]}: expected one: name the one that is in use "
+            "(DeferredDelete.Path, or --ledger), or finish the other with 'deferred_delete drain' and move it away"
         )
     return found[0] if found else new

@@ -1,10 +1,10 @@
-"""What a power cut may have left in doubt, and how the doubt is settled.
+"""After a power cut: which rows may belong to live attachments, and when that is settled.
 
 Orthanc commits the removal of an attachment to its index, then asks us to remove the file. Its index (SQLite, WAL,
 synchronous = NORMAL) is synced at checkpoints only. After a power cut our row may be on the disk where that commit is
 not: Orthanc then knows the attachment again, and draining the row would destroy a live file. A SIGKILL can not do this,
-only the machine going down can. So rows recorded shortly before that are suspects, across restarts, until somebody has
-asked the index and called ``trust``.
+only the machine going down can. So rows recorded shortly before that are suspects, across restarts, until the
+caller has asked the index and called ``trust``.
 """
 
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def ended_badly(clean: str, its_boot_id: str) -> bool:
 
 
 class PowerLoss:
-    """Keeps the doubt, in the ledger itself.
+    """Records in the ledger which rows are in doubt.
 
     Args:
         database: The ledger's.
 
     Attributes:
-        unclean: Whether the ledger was not closed when it was open last, by whatever end, or the machine was started
-            since, and what was not synced may be gone; also of a ledger that is new.
+        unclean: Whether files may be unwritten: the last run did not close the ledger, or the machine was started
+            since. True for a new ledger too.
     """
 
     unclean = False
@@ -46,12 +46,12 @@ class PowerLoss:
     def note_start(self, newest_id: int, newest_at_ms: int) -> None:
         """Marks the ledger as open; if the machine went down while it was open before, the newest rows become suspects.
 
-        A second power cut before ``trust`` widens the doubt.
+        A second power cut before ``trust`` adds rows.
         """
         before, here = self._fact("boot_id"), boot_id()
         self.unclean = ended_badly(self._fact("clean"), before)
         went_down = self._fact("clean") == "0" and before != here
-        since_ms, until_id = self._range()
+        since_ms, until_id = self._suspect_range()
         if went_down and newest_id:
             since_ms = min(since_ms or newest_at_ms, newest_at_ms - SUSPECT_WINDOW_MS)
             until_id = newest_id
@@ -59,24 +59,26 @@ class PowerLoss:
 
     @property
     def headers_missing(self) -> bool:
-        """Whether header copies were left unwritten, by a disk that refused them, that no search of the newest ones need find."""
-        found = self._database.query(
-            queries.READ_FACT, "headers_missing"
-        )  # ledgers made before this fact was kept have no row
+        """Whether header copies are missing because the disk refused them; they may be older than the newest ones."""
+        # Ledgers of earlier versions have no such row.
+        found = self._database.query(queries.READ_FACT, "headers_missing")
         return bool(found) and found[0][0] == "1"
 
     def note_headers_missing(self, *, missing: bool) -> None:
-        """Remembers it over any end of the process. Raises LedgerError."""
+        """Records whether header copies are missing. Raises LedgerError."""
         self._database.write("mark", queries.PUT_FACT, "headers_missing", str(int(missing)))
 
     @property
     def suspected(self) -> bool:
-        """Whether there is a doubt to settle."""
-        return self._range()[1] > 0
+        """Whether rows are in doubt."""
+        return self._suspect_range()[1] > 0
 
     def suspects(self, batch: int = 500) -> Iterator[list[str]]:
-        """The attachments in doubt, newest first, in batches: ask Orthanc's index about each, and withdraw the live ones."""
-        since_ms, until_id = self._range()
+        """Yields the attachments in doubt in batches, newest first.
+
+        The caller asks Orthanc's index about each and withdraws the live ones.
+        """
+        since_ms, until_id = self._suspect_range()
         before_id = until_id + 1
         while rows := self._database.query(queries.NEWEST_FIRST, before_id, batch):
             recent = [attachment_uuid for _, attachment_uuid, enqueued_at in rows if enqueued_at >= since_ms]
@@ -87,10 +89,10 @@ class PowerLoss:
             before_id = rows[-1][0]
 
     def trust(self) -> None:
-        """Settles the doubt: what is still in the ledger may go."""
+        """Ends the doubt: all rows that are still in the ledger may be deleted."""
         self._write(suspect_since="0", suspect_until="0")
 
-    def _range(self) -> tuple[int, int]:
+    def _suspect_range(self) -> tuple[int, int]:
         return int(self._fact("suspect_since")), int(self._fact("suspect_until"))
 
     def _fact(self, name: str) -> str:

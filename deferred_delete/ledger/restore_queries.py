@@ -1,4 +1,4 @@
-"""Every statement about deleted studies and their restore. Each is its own transaction, as in queries.py."""
+"""Every statement about restores of deleted studies. Each is its own transaction, as in queries.py."""
 
 from typing import Final
 
@@ -8,62 +8,6 @@ _OPEN_STATES: Final = listed(under_way(RestoreState))
 # Whether a restore is still there to hold files for.
 _GATHERING: Final = f"EXISTS (SELECT 1 FROM restores WHERE restore_id = ?1 AND state = '{RestoreState.GATHERING}')"  # noqa: S608  constants only
 
-# DICOM files whose header was not read yet: ids ascend. pending_id, limit
-UNREAD: Final = """
-SELECT pending_id, attachment_uuid FROM pending WHERE pending_id > ? AND content_type = 1 ORDER BY pending_id LIMIT ?
-"""
-
-# The last one that was read, and how many are remembered.
-READ_UNTIL: Final = "SELECT coalesce(max(pending_id), 0) FROM deleted_instances"
-REMEMBERED: Final = "SELECT count(*) FROM deleted_instances"
-
-# What headers said. [[pending_id, attachment_uuid, file_bytes, study, sop, patient_id, patient_name, date, description,
-# modality], ...]
-REMEMBER: Final = """
-INSERT INTO deleted_instances SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-    value ->> 7, value ->> 8, value ->> 9
-FROM json_each(?) WHERE true ON CONFLICT (pending_id) DO NOTHING
-"""
-
-# Studies of which something waits, those deleted last first; versions of one instance count once. limit
-DELETED_STUDIES: Final = """
-SELECT d.study_instance_uid, max(d.patient_id), max(d.patient_name), max(d.study_date), max(d.study_description),
-    group_concat(DISTINCT d.modality), count(DISTINCT CASE WHEN p.pending_id IS NOT NULL THEN d.sop_instance_uid END),
-    count(DISTINCT d.sop_instance_uid),
-    sum(CASE WHEN p.pending_id IS NOT NULL THEN d.file_bytes ELSE 0 END), max(p.enqueued_at), min(p.next_attempt_at)
-FROM deleted_instances AS d LEFT JOIN pending AS p ON p.pending_id = d.pending_id AND p.state <> 'claimed'
-WHERE d.study_instance_uid IS NOT NULL
-GROUP BY d.study_instance_uid HAVING count(p.pending_id) > 0 ORDER BY max(p.enqueued_at) DESC LIMIT ?
-"""
-
-# Studies of which nothing waits any more. One pass over what is remembered. limit
-GONE_STUDIES: Final = """
-SELECT d.study_instance_uid FROM deleted_instances AS d
-LEFT JOIN pending AS p ON p.pending_id = d.pending_id LEFT JOIN held AS h ON h.pending_id = d.pending_id
-WHERE d.study_instance_uid IS NOT NULL
-GROUP BY d.study_instance_uid HAVING count(p.pending_id) + count(h.pending_id) = 0 LIMIT ?
-"""
-
-# What is remembered of a study. study, limit
-OF_STUDY: Final = """
-SELECT pending_id FROM deleted_instances WHERE study_instance_uid = ?1
-AND pending_id < (SELECT max(pending_id) FROM deleted_instances) LIMIT ?2
-"""
-
-# Files of no study, or not offered again, that are gone. limit
-NAMELESS_GONE: Final = """
-SELECT d.pending_id FROM deleted_instances AS d WHERE d.study_instance_uid IS NULL
-AND NOT EXISTS (SELECT 1 FROM pending AS p WHERE p.pending_id = d.pending_id)
-AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.pending_id = d.pending_id)
-AND d.pending_id < (SELECT max(pending_id) FROM deleted_instances) LIMIT ?
-"""
-
-# Forgets them. [pending_id, ...]; the newest id stays, as the mark up to which was read.
-FORGET: Final = """
-DELETE FROM deleted_instances WHERE pending_id IN (SELECT value FROM json_each(?))
-AND pending_id < (SELECT max(pending_id) FROM deleted_instances)
-"""
-
 # Asks for a restore. study, ms. A second request while one is under way changes nothing.
 REQUEST: Final = f"""
 INSERT INTO restores (study_instance_uid, requested_at) VALUES (?, ?)
@@ -71,16 +15,19 @@ ON CONFLICT (study_instance_uid) WHERE state IN {_OPEN_STATES} DO NOTHING
 """  # noqa: S608  constants only
 
 _COLUMNS: Final = """
-restore_id, study_instance_uid, state, requested_at, ended_at, instances_gone, outcomes, attempts, next_attempt_at, last_error
+restore_id, study_instance_uid, state, requested_at, ended_at, instances_gone, outcomes, attempts, next_attempt_at,
+last_error
 """
 LIST: Final = f"SELECT {_COLUMNS} FROM restores ORDER BY restore_id DESC LIMIT ?"  # noqa: S608  constants only
 OPEN: Final = f"SELECT {_COLUMNS} FROM restores WHERE state IN {_OPEN_STATES} ORDER BY restore_id"  # noqa: S608  constants only
 
-# Takes files of a study out of the worker's sight, a slice at a time; a claimed one is the worker's. restore_id, study,
-# limit
+# Moves files of a study to where the worker does not look, some at a time. Claimed files stay with the worker.
+# restore_id, study, limit
 HOLD: Final = f"""
-INSERT INTO held (pending_id, attachment_uuid, content_type, enqueued_at, attempts, next_attempt_at, restore_id, sop_instance_uid)
-SELECT p.pending_id, p.attachment_uuid, p.content_type, p.enqueued_at, p.attempts, p.next_attempt_at, ?1, d.sop_instance_uid
+INSERT INTO held (
+    pending_id, attachment_uuid, content_type, enqueued_at, attempts, next_attempt_at, restore_id, sop_instance_uid)
+SELECT p.pending_id, p.attachment_uuid, p.content_type, p.enqueued_at, p.attempts, p.next_attempt_at, ?1,
+    d.sop_instance_uid
 FROM deleted_instances AS d JOIN pending AS p ON p.pending_id = d.pending_id AND p.attachment_uuid = d.attachment_uuid
 WHERE d.study_instance_uid = ?2 AND p.state <> 'claimed' AND {_GATHERING} LIMIT ?3
 """  # noqa: S608  constants only
@@ -94,65 +41,68 @@ UPDATE held SET restore_id = ?1, outcome = NULL, detail = NULL, instance_id = NU
 AND {_GATHERING}
 """  # noqa: S608  constants only
 
-# All that can be held is: older versions of an instance stay behind the newest. restore_id
+# Run when all files are held: older versions of an instance stay behind the newest. restore_id
 SUPERSEDE: Final = """
 UPDATE held SET outcome = 'superseded' WHERE restore_id = ?1 AND EXISTS (
     SELECT 1 FROM held AS newer WHERE newer.restore_id = ?1 AND newer.sop_instance_uid = held.sop_instance_uid
     AND newer.pending_id > held.pending_id)
 """
 
-# Begins to import, unless the worker has a file of the study in hand: it may yet give that back. restore_id
+# Begins to import, unless the worker has claimed a file of the study, which it may still give back. restore_id
 IMPORT: Final = f"""
 UPDATE restores SET state = '{RestoreState.IMPORTING}', last_error = NULL, instances_gone = (
-    SELECT count(DISTINCT d.sop_instance_uid) FROM deleted_instances AS d WHERE d.study_instance_uid = restores.study_instance_uid
+    SELECT count(DISTINCT d.sop_instance_uid) FROM deleted_instances AS d
+    WHERE d.study_instance_uid = restores.study_instance_uid
     AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.restore_id = ?1 AND h.sop_instance_uid = d.sop_instance_uid))
 WHERE restore_id = ?1 AND state IN {listed(before(RestoreState.IMPORTING))} AND NOT EXISTS (
     SELECT 1 FROM deleted_instances AS d JOIN pending AS p ON p.pending_id = d.pending_id
     WHERE d.study_instance_uid = restores.study_instance_uid AND p.state = 'claimed')
 """  # noqa: S608  constants only
 
-# The next ones to bring back, those that failed least first. restore_id, limit
+# The next files to restore, those that failed least first. restore_id, limit
 TO_IMPORT: Final = """
 SELECT pending_id, attachment_uuid, sop_instance_uid FROM held WHERE restore_id = ? AND outcome IS NULL
 ORDER BY tries, pending_id LIMIT ?
 """
 
-# What became of one. pending_id, restore_id, outcome, detail, instance_id
+# Records what became of a file. pending_id, restore_id, outcome, detail, instance_id
 OUTCOME: Final = """
-UPDATE held SET outcome = ?3, detail = ?4, instance_id = ?5 WHERE pending_id = ?1 AND restore_id = ?2 AND outcome IS NULL
+UPDATE held SET outcome = ?3, detail = ?4, instance_id = ?5
+WHERE pending_id = ?1 AND restore_id = ?2 AND outcome IS NULL
 """
 
 # Orthanc answered with an error: the file goes behind the others. pending_id, error
 SET_BACK: Final = "UPDATE held SET tries = tries + 1, detail = ?2 WHERE pending_id = ?1 AND outcome IS NULL"
 
-# How far a restore is. restore_id
+# How many files a restore holds, by outcome; and the reasons of those that are not back. restore_id
 OUTCOMES: Final = "SELECT coalesce(outcome, ''), count(*) FROM held WHERE restore_id = ? GROUP BY outcome"
 DETAILS: Final = """
-SELECT sop_instance_uid, coalesce(outcome, ''), detail FROM held WHERE restore_id = ? AND detail IS NOT NULL ORDER BY pending_id LIMIT ?
+SELECT sop_instance_uid, coalesce(outcome, ''), detail FROM held WHERE restore_id = ? AND detail IS NOT NULL
+ORDER BY pending_id LIMIT ?
 """
 
 # Whether a restore is still importing. restore_id
 IMPORTING: Final = f"SELECT 1 FROM restores WHERE restore_id = ? AND state = '{RestoreState.IMPORTING}'"  # noqa: S608  constants only
 
-# Orthanc did not do what it was asked. restore_id, error, ms
+# Records an error of Orthanc and when to try again. restore_id, error, ms
 TROUBLE: Final = f"""
 UPDATE restores SET attempts = attempts + 1, last_error = ?2, next_attempt_at = ?3
 WHERE restore_id = ?1 AND state = '{RestoreState.IMPORTING}'
 """  # noqa: S608  constants only
 
-# It does again. restore_id
+# Orthanc works again: clears the error. restore_id
 NO_TROUBLE: Final = f"""
 UPDATE restores SET attempts = 0, last_error = NULL, next_attempt_at = 0
 WHERE restore_id = ? AND attempts > 0 AND state = '{RestoreState.IMPORTING}'
 """  # noqa: S608  constants only
 
-# The end. restore_id, state, {outcome: n}, ms, error, [state before, ...]
+# Ends a restore. restore_id, state, {outcome: n}, ms, error, [state before, ...]
 END: Final = """
 UPDATE restores SET state = ?2, outcomes = ?3, ended_at = ?4, last_error = ?5
 WHERE restore_id = ?1 AND state IN (SELECT value FROM json_each(?6))
 """
 
-# Calls off what is under way. study, ms
+# Cancels a restore that is under way. study, ms
 CANCEL: Final = f"""
 UPDATE restores SET state = '{RestoreState.CANCELLED}', ended_at = ?2, last_error = NULL, outcomes = (
     SELECT json_group_object(name, files) FROM (
@@ -162,19 +112,20 @@ WHERE study_instance_uid = ?1 AND state IN {listed(before(RestoreState.CANCELLED
 RETURNING restore_id
 """  # noqa: S608  constants only
 
-# Lets files go of instances of which all versions that count are proven, a slice at a time. The rest stays held.
+# Gives files back to the worker if all versions of their instance are proven, some at a time. The rest stays held.
 # [proven outcome, ...], limit
 GIVE_BACK: Final = f"""
 DELETE FROM held WHERE pending_id IN (
     SELECT h.pending_id FROM held AS h JOIN restores AS r ON r.restore_id = h.restore_id
     WHERE r.state IN {listed([RestoreState.DONE, RestoreState.INCOMPLETE])}
     AND h.outcome IN (SELECT value FROM json_each(?1)) AND NOT EXISTS (
-        SELECT 1 FROM held AS other WHERE other.restore_id = h.restore_id AND other.sop_instance_uid = h.sop_instance_uid
+        SELECT 1 FROM held AS other
+        WHERE other.restore_id = h.restore_id AND other.sop_instance_uid = h.sop_instance_uid
         AND (other.outcome IS NULL OR other.outcome NOT IN (SELECT value FROM json_each(?1))))
     LIMIT ?2)
 """  # noqa: S608  constants only
 
-# And everything that a cancelled restore held. limit
+# Gives back everything that a cancelled restore held. limit
 GIVE_BACK_CANCELLED: Final = f"""
 DELETE FROM held WHERE pending_id IN (
     SELECT h.pending_id FROM restores AS r JOIN held AS h ON h.restore_id = r.restore_id
@@ -187,7 +138,7 @@ UPDATE deleted_instances SET study_instance_uid = NULL WHERE study_instance_uid 
     SELECT pending_id FROM held WHERE restore_id = ?2 AND outcome IN (SELECT value FROM json_each(?3)))
 """
 
-# An operator gives up what could not be proven: the files may go. study, limit
+# An operator gives up what could not be proven: gives those files back to the worker. study, limit
 RELEASE: Final = f"""
 DELETE FROM held WHERE pending_id IN (
     SELECT h.pending_id FROM held AS h JOIN restores AS r ON r.restore_id = h.restore_id
@@ -196,7 +147,8 @@ DELETE FROM held WHERE pending_id IN (
 
 # Whether a deletion of an attachment waits, held or not.
 KNOWS: Final = """
-SELECT EXISTS (SELECT 1 FROM pending WHERE attachment_uuid = ?1) OR EXISTS (SELECT 1 FROM held WHERE attachment_uuid = ?1)
+SELECT EXISTS (SELECT 1 FROM pending WHERE attachment_uuid = ?1)
+OR EXISTS (SELECT 1 FROM held WHERE attachment_uuid = ?1)
 """
 
 # Files that restores hold.

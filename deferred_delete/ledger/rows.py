@@ -1,13 +1,13 @@
-"""What the ledger hands out and takes in."""
+"""The rows that the ledger returns and takes: claims, failures, counts."""
 
 from typing import Final, NamedTuple
 
+# An error is cut to this length when it is recorded.
 MAX_REASON_CHARS: Final = 500
-"""What a row keeps of an error."""
 
 
 class Claim(NamedTuple):
-    """A row in the worker's hands."""
+    """A row that the worker has claimed."""
 
     pending_id: int
     attachment_uuid: str

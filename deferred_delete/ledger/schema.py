@@ -123,7 +123,7 @@ def _sync(path: Path) -> None:
 
 
 def _check_header(path: Path) -> None:
-    """Looks at the first bytes before SQLite does: SQLite would roll back another program's journal, or fill an empty file."""
+    """Checks the first bytes before SQLite would roll back another program's journal or fill an empty file."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if not header:

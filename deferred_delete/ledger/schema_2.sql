@@ -80,7 +80,7 @@ CREATE TABLE held (
     next_attempt_at  INTEGER NOT NULL,
     restore_id       INTEGER NOT NULL,
     sop_instance_uid TEXT    NOT NULL,
-    -- NULL: not yet looked at. See restorer.py for the outcomes.
+    -- NULL: not yet looked at. See reimport.py for the outcomes.
     outcome          TEXT,
     detail           TEXT
 ) STRICT;

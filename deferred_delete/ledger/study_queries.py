@@ -1,4 +1,4 @@
-"""Every statement about background deletions of patients, studies and series. Each is its own transaction, as in queries.py."""
+"""Every statement about background deletions. Each is its own transaction, as in queries.py."""
 
 from typing import Final
 
@@ -13,11 +13,12 @@ ON CONFLICT (orthanc_id) WHERE state IN {_OPEN_STATES} DO NOTHING
 """  # noqa: S608  constants only
 
 _COLUMNS: Final = """
-deletion_id, orthanc_id, level, state, instances_total, instances_left, queued_at, started_at, ended_at, attempts, last_error,
+deletion_id, orthanc_id, level, state, instances_total, instances_left, queued_at, started_at, ended_at, attempts,
+last_error,
 (SELECT count(*) FROM resource_deletion_instances AS i WHERE i.deletion_id = d.deletion_id) AS instances_waiting
 """
 
-# Newest first; the limit is MOST_KEPT.
+# Newest first; the limit is MAX_KEPT.
 LIST: Final = f"SELECT {_COLUMNS} FROM resource_deletions AS d ORDER BY deletion_id DESC LIMIT ?"  # noqa: S608  constants only
 
 # The one to work on: the oldest that need not wait. ms
@@ -26,7 +27,7 @@ SELECT {_COLUMNS} FROM resource_deletions AS d WHERE state IN {_OPEN_STATES} AND
 ORDER BY deletion_id LIMIT 1
 """  # noqa: S608  constants only
 
-# When the next one need not wait any more.
+# When the next attempt is due.
 NEXT_ATTEMPT: Final = f"SELECT min(next_attempt_at) FROM resource_deletions WHERE state IN {_OPEN_STATES}"  # noqa: S608  constants only
 
 # A restore under way that has brought back one of these. [instance_id, ...]
@@ -35,12 +36,13 @@ SELECT r.study_instance_uid FROM restores AS r JOIN held AS h ON h.restore_id = 
 WHERE r.state = '{RestoreState.IMPORTING}' AND h.instance_id IN (SELECT value FROM json_each(?)) LIMIT 1
 """  # noqa: S608  constants only
 
-# Waits for that to end, which is no error. deletion_id, why, ms
+# Leaves a deletion queued until that restore has ended, which is no error. deletion_id, why, ms
 PUT_OFF: Final = f"""
-UPDATE resource_deletions SET last_error = ?2, next_attempt_at = ?3 WHERE deletion_id = ?1 AND state = '{DeletionState.QUEUED}'
+UPDATE resource_deletions SET last_error = ?2, next_attempt_at = ?3
+WHERE deletion_id = ?1 AND state = '{DeletionState.QUEUED}'
 """  # noqa: S608  constants only
 
-# Brought back by a restore: stays, although a list names it. instance_id
+# Keeps an instance that a restore has brought back, although a deletion lists it. instance_id
 TAKE_OFF: Final = f"""
 UPDATE resource_deletion_instances SET attempts = -1 WHERE instance_id = ? AND attempts >= 0 AND deletion_id IN (
     SELECT deletion_id FROM resource_deletions WHERE state = '{DeletionState.RUNNING}')
@@ -54,47 +56,49 @@ ON CONFLICT DO NOTHING
 
 # The list is whole. deletion_id, level, ms
 START: Final = f"""
-UPDATE resource_deletions SET state = '{DeletionState.RUNNING}', level = ?2, started_at = ?3, attempts = 0, last_error = NULL,
-    instances_total = (SELECT count(*) FROM resource_deletion_instances WHERE deletion_id = ?1)
+UPDATE resource_deletions SET state = '{DeletionState.RUNNING}', level = ?2, started_at = ?3, attempts = 0,
+    last_error = NULL, instances_total = (SELECT count(*) FROM resource_deletion_instances WHERE deletion_id = ?1)
 WHERE deletion_id = ?1 AND state IN {listed(before(DeletionState.RUNNING))}
 """  # noqa: S608  constants only
 
-# Some of what is to go, those that failed least first. deletion_id, limit
+# Some of the instances to delete, those that failed least first. deletion_id, limit
 SLICE: Final = """
 SELECT instance_id, attempts FROM resource_deletion_instances WHERE deletion_id = ? AND attempts >= 0
 ORDER BY attempts, instance_id LIMIT ?
 """
 
-# Gone. deletion_id, [instance_id, ...]
+# Removes deleted instances from the list. deletion_id, [instance_id, ...]
 FORGET_INSTANCES: Final = """
 DELETE FROM resource_deletion_instances WHERE deletion_id = ?1 AND (attempts, instance_id) IN (
     SELECT value ->> 1, value ->> 0 FROM json_each(?2)
 )
 """
 
-# A stubborn instance goes behind the others. deletion_id, attempts, instance_id
+# An instance that failed goes behind the others. deletion_id, attempts, instance_id
 SET_BACK: Final = """
-UPDATE resource_deletion_instances SET attempts = attempts + 1 WHERE deletion_id = ? AND attempts = ? AND instance_id = ?
+UPDATE resource_deletion_instances SET attempts = attempts + 1
+WHERE deletion_id = ? AND attempts = ? AND instance_id = ?
 """
 
-# Orthanc did not do what it was asked. deletion_id, error, ms
+# Records an error of Orthanc and when to try again. deletion_id, error, ms
 TROUBLE: Final = f"""
 UPDATE resource_deletions SET attempts = attempts + 1, last_error = ?2, next_attempt_at = ?3
 WHERE deletion_id = ?1 AND state IN {_OPEN_STATES}
 """  # noqa: S608  constants only
 
-# It does again. deletion_id
+# Orthanc works again: clears the error. deletion_id
 NO_TROUBLE: Final = """
-UPDATE resource_deletions SET attempts = 0, last_error = NULL, next_attempt_at = 0 WHERE deletion_id = ? AND attempts > 0
+UPDATE resource_deletions SET attempts = 0, last_error = NULL, next_attempt_at = 0
+WHERE deletion_id = ? AND attempts > 0
 """
 
-# The end. deletion_id, state, instances_left, ms, error, [state before, ...]
+# Ends a deletion. deletion_id, state, instances_left, ms, error, [state before, ...]
 END: Final = """
 UPDATE resource_deletions SET state = ?2, instances_left = ?3, ended_at = ?4, last_error = ?5
 WHERE deletion_id = ?1 AND state IN (SELECT value FROM json_each(?6))
 """
 
-# Calls off what is under way; its list stays, as the count of what was not done. orthanc_id, ms
+# Cancels what is under way; its list stays, as the count of what was not done. orthanc_id, ms
 CANCEL: Final = f"""
 UPDATE resource_deletions SET state = '{DeletionState.CANCELLED}', ended_at = ?2
 WHERE orthanc_id = ?1 AND state IN {listed(before(DeletionState.CANCELLED))}
@@ -103,14 +107,14 @@ WHERE orthanc_id = ?1 AND state IN {listed(before(DeletionState.CANCELLED))}
 # Whether a resource is being deleted.
 OPEN: Final = f"SELECT 1 FROM resource_deletions WHERE orthanc_id = ? AND state IN {_OPEN_STATES}"  # noqa: S608  constants only
 
-# Forgets ends older than a time, and all but the newest so many. ms, count
+# Forgets deletions that ended before a time, and all but the newest so many. ms, count
 FORGET: Final = f"""
 DELETE FROM resource_deletions WHERE state NOT IN {_OPEN_STATES} AND (ended_at < ?1 OR deletion_id <= (
     SELECT deletion_id FROM resource_deletions ORDER BY deletion_id DESC LIMIT 1 OFFSET ?2
 ))
 """  # noqa: S608  constants only
 
-# And their lists, a slice at a time.
+# Forgets their lists of instances, some at a time.
 FORGET_LISTS: Final = """
 DELETE FROM resource_deletion_instances WHERE (deletion_id, attempts, instance_id) IN (
     SELECT deletion_id, attempts, instance_id FROM resource_deletion_instances

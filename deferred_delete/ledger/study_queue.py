@@ -1,4 +1,4 @@
-"""Which patients, studies and series are being deleted in the background, and how far that is; part of the ledger."""
+"""The queue of patients, studies and series to delete in the background; part of the ledger."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -12,9 +12,9 @@ from .study_states import DeletionState, before
 
 # Finished deletions are listed for a week, and never more than so many.
 KEPT_MS: Final = 7 * 86_400_000
-MOST_KEPT: Final = 1000
-# Instances recorded in one transaction: what an enqueue may have to wait for.
-_PART: Final = 500
+MAX_KEPT: Final = 1000
+# Instances recorded in one transaction. An enqueue may have to wait that long.
+_ROWS_PER_WRITE: Final = 500
 
 
 class ResourceDeletion(NamedTuple):
@@ -40,7 +40,7 @@ class ResourceDeletion(NamedTuple):
 
 
 class StudyProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator sees of one background deletion. Times are seconds since 1970; ``eta_s`` is None while nobody can tell."""
+    """A background deletion as operators see it. Times are seconds since 1970; ``eta_s`` is None while unknown."""
 
     id: str
     level: str
@@ -72,7 +72,7 @@ class StudyQueue:
         return self._database.write("queue studies in", queries.REQUEST, encode(orthanc_ids), self._clock.now_ms())
 
     def cancel(self, orthanc_id: str) -> bool:
-        """Calls off a deletion under way; False if there is none. The request in hand is still answered."""
+        """Cancels a deletion; False if none is under way. A request already sent to Orthanc is not stopped."""
         return bool(self._database.write("cancel in", queries.CANCEL, orthanc_id, self._clock.now_ms()))
 
     def is_open(self, orthanc_id: str) -> bool:
@@ -80,18 +80,18 @@ class StudyQueue:
         return bool(self._database.query(queries.OPEN, orthanc_id))
 
     def wanted_back(self, instance_ids: Sequence[str]) -> str | None:
-        """The study that a restore under way is bringing back, if one of these instances is of it and back already."""
+        """The study of a restore under way that has restored one of these instances; None if there is none."""
         rows = self._database.query(queries.WANTED_BACK, encode(instance_ids))
         return str(rows[0][0]) if rows else None
 
     def put_off(self, deletion: ResourceDeletion, why: str, delay_ms: int) -> None:
-        """Leaves one in the queue for a while, which is no failed attempt."""
+        """Postpones a deletion; this does not count as a failed attempt."""
         at_ms = self._clock.now_ms() + delay_ms
         self._database.write("note in", queries.PUT_OFF, deletion.deletion_id, why, at_ms)
 
     def listed(self) -> list[ResourceDeletion]:
         """All of them, newest first; finished ones for KEPT_MS."""
-        return [ResourceDeletion(*row) for row in self._database.query(queries.LIST, MOST_KEPT)]
+        return [ResourceDeletion(*row) for row in self._database.query(queries.LIST, MAX_KEPT)]
 
     def progress(self) -> list[StudyProgress]:
         """All of them as operators see them."""
@@ -109,29 +109,29 @@ class StudyQueue:
         return None if at_ms is None else max(0.0, (at_ms - self._clock.now_ms()) / 1000)
 
     def start(self, deletion: ResourceDeletion, level: str, instance_ids: Sequence[str]) -> None:
-        """Records the list of instances that will go, and begins."""
-        for begin in range(0, len(instance_ids), _PART):
-            part = encode(instance_ids[begin : begin + _PART])
+        """Records the list of instances to delete, and begins."""
+        for begin in range(0, len(instance_ids), _ROWS_PER_WRITE):
+            part = encode(instance_ids[begin : begin + _ROWS_PER_WRITE])
             self._database.write("list instances in", queries.ADD_INSTANCES, deletion.deletion_id, part)
         self._database.write("begin in", queries.START, deletion.deletion_id, level, self._clock.now_ms())
 
     def take_off(self, instance_id: str) -> None:
-        """A restore has brought an instance back: it stays, although a list of what is to go names it."""
+        """Keeps an instance that a restore has brought back, although a deletion lists it."""
         self._database.write("note in", queries.TAKE_OFF, instance_id)
 
-    def some(self, deletion: ResourceDeletion, limit: int) -> list[tuple[str, int]]:
-        """Some instances that are to go, each with how often that failed."""
+    def next_instances(self, deletion: ResourceDeletion, limit: int) -> list[tuple[str, int]]:
+        """The next instances to delete, each with its number of failed attempts."""
         return [(row[0], row[1]) for row in self._database.query(queries.SLICE, deletion.deletion_id, limit)]
 
-    def done(self, deletion: ResourceDeletion, instances: Sequence[tuple[str, int]]) -> None:
-        """Takes instances that are gone off the list; after Orthanc's answer, never before."""
+    def remove_instances(self, deletion: ResourceDeletion, instances: Sequence[tuple[str, int]]) -> None:
+        """Takes deleted instances off the list. Call it after Orthanc's answer, never before."""
         if instances:
             self._database.write("note in", queries.FORGET_INSTANCES, deletion.deletion_id, encode(instances))
             if deletion.attempts:
                 self._database.write("note in", queries.NO_TROUBLE, deletion.deletion_id)
 
     def trouble(self, deletion: ResourceDeletion, error: str, delay_ms: int, instance: tuple[str, int] | None) -> None:
-        """Notes an error and when to go on; the instance that failed goes behind the others."""
+        """Records an error and when to try again; the instance that failed goes behind the others."""
         if instance is not None:
             self._database.write("note in", queries.SET_BACK, deletion.deletion_id, instance[1], instance[0])
         at_ms = self._clock.now_ms() + delay_ms
@@ -140,12 +140,12 @@ class StudyQueue:
     def end(
         self, deletion: ResourceDeletion, state: DeletionState, instances_left: int = 0, error: str | None = None
     ) -> None:
-        """Ends one, unless it was cancelled meanwhile; and forgets what ended long ago."""
+        """Ends a deletion unless it was cancelled meanwhile, and forgets those that ended long ago."""
         now_ms, origins = self._clock.now_ms(), encode(before(state))
         self._database.write(
             "end in", queries.END, deletion.deletion_id, str(state), instances_left, now_ms, error, origins
         )
-        self._database.write("tidy", queries.FORGET, now_ms - KEPT_MS, MOST_KEPT)
+        self._database.write("tidy", queries.FORGET, now_ms - KEPT_MS, MAX_KEPT)
         while self._database.write("tidy", queries.FORGET_LISTS):
             pass
 

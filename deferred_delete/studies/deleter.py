@@ -1,4 +1,4 @@
-"""Deletes large studies instance by instance, so that Orthanc's index is never held for long."""
+"""Deletes large studies instance by instance, so that Orthanc's index is never locked for long."""
 
 import logging
 import re
@@ -18,8 +18,8 @@ from ..request_pacing import RequestPacing
 
 _log = logging.getLogger(__name__)
 
-# Instances between two notes in the ledger: what a crash makes us ask for again.
-_SLICE: Final = 16
+# Instances deleted before the ledger is updated. After a crash they are requested again.
+_INSTANCES_AT_ONCE: Final = 16
 _PUT_OFF_MS: Final = 1000
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 300.0
@@ -35,15 +35,15 @@ def is_orthanc_id(text: object) -> bool:
 
 
 class StudyDeleter:
-    """Works through a queue of patients, studies and series; ``step`` is one slice.
+    """Works through a queue of patients, studies and series; each ``step`` deletes a few instances.
 
-    The instances that a resource has when its turn comes are what goes. What arrives later stays: nobody has seen it
-    who asked for the deletion. An instance that is not there any more is done.
+    The list of instances is made when work on a resource begins. Instances that arrive later stay: whoever asked for
+    the deletion has not seen them. An instance that no longer exists counts as deleted.
 
     Args:
         queue: What to delete.
-        orthanc: Whom to ask.
-        stopped: Asked between two instances.
+        orthanc: The client of Orthanc's REST API.
+        stopped: Whether to stop; called before each instance.
         wait: Waits so many seconds, or less when stopped.
     """
 
@@ -62,7 +62,11 @@ class StudyDeleter:
         self._log_limit = RateLimitedLog()
 
     def step(self) -> float | None:
-        """One slice; returns how long nothing is to be done, in seconds (None: until the next request). Raises LedgerError."""
+        """Deletes a few instances; returns how long there is nothing to do, in seconds (None: until the next request).
+
+        Raises:
+            LedgerError: The ledger could not be read or written.
+        """
         deletion = self._queue.next_one()
         if deletion is None:
             return self._queue.next_attempt_in_s()
@@ -85,7 +89,7 @@ class StudyDeleter:
 
     def _start_on(self, deletion: ResourceDeletion, level: str, instances: list[str]) -> None:
         if study := self._queue.wanted_back(instances):
-            # Both would say that they are done, and one of them would be wrong.
+            # Both would report success, and one of them would be wrong.
             why = f"waits until the restore of study {study} is over, or cancelled"
             self._queue.put_off(deletion, why, _PUT_OFF_MS)
             return
@@ -101,7 +105,7 @@ class StudyDeleter:
         return [each if isinstance(each, str) else each["ID"] for each in answer.json()]
 
     def _delete_some(self, deletion: ResourceDeletion) -> None:
-        instances = self._queue.some(deletion, _SLICE)
+        instances = self._queue.next_instances(deletion, _INSTANCES_AT_ONCE)
         if not instances:
             self._finish(deletion)
             return
@@ -113,12 +117,12 @@ class StudyDeleter:
             try:
                 self._orthanc.ask("DELETE", f"/instances/{instance[0]}")
             except OrthancRequestError as error:
-                self._queue.done(deletion, done)
+                self._queue.remove_instances(deletion, done)
                 self._trouble(deletion, 1 if done else deletion.attempts + 1, error, instance)
                 return
             done.append(instance)
             self._wait(self._pacing.pause_s(time.monotonic() - started))
-        self._queue.done(deletion, done)
+        self._queue.remove_instances(deletion, done)
 
     def _finish(self, deletion: ResourceDeletion) -> None:
         left = len(self._instances_of(f"/{_LEVELS[deletion.level]}/{deletion.orthanc_id}"))

@@ -1,4 +1,4 @@
-"""What a stored file says of its patient and study, without trusting it.
+"""Reads patient and study from a stored DICOM file, without trusting its content.
 
 Read from the file as it lies in the storage folder: plain, or as Orthanc's StorageCompression leaves it (8 bytes of
 length, little endian, then a zlib stream). Only its first part is looked at, so that memory stays bounded whatever the

@@ -1,17 +1,17 @@
-"""Whether two DICOM files say the same, when Orthanc has transcoded one of them as it came in again."""
+"""Compares two DICOM files that may differ in their lossless transfer syntax, but in nothing else."""
 
 import io
 from typing import Any, Final
 
-# What lossless transcoding may change, and nothing else: how pixels are laid out and where frames begin.
+# The only elements that lossless transcoding may change: pixel data, planar configuration and frame offsets.
 _ENCODING: Final = {0x7FE00010, 0x00280006, 0x7FE00001, 0x7FE00002}
 
 
 def same_image(one: bytes, other: bytes) -> bool:
-    """Whether all elements but the encoding are equal, and all samples of all frames. False if nobody can tell."""
+    """Whether all elements but the encoding are equal, and all samples of all frames. False if unreadable."""
     try:
         return _same_image(one, other)
-    # Whatever a file provokes, then it is not proven.
+    # Any error means that equality is not proven.
     except Exception:  # noqa: BLE001
         return False
 

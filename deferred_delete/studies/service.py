@@ -1,32 +1,35 @@
-"""Background deletion of studies, their restore, and the audit, put together: what needs Orthanc's REST API."""
+"""What needs Orthanc's REST API: background deletion of studies, their restore, and the audit."""
 
 import threading
 from collections.abc import Sequence
 
 from ..audit.online import AuditState, OnlineAudit
-from ..ledger.restores import DeletedStudy, RestoreProgress
+from ..ledger.deleted_studies import DeletedStudy
+from ..ledger.restore_progress import RestoreProgress
 from ..ledger.study_queue import StudyProgress
 from ..orthanc_client import OrthancClient, Send
 from ..service import DeferredDelete
-from .background_thread import Background
+from .background_thread import BackgroundThread
 from .deleter import StudyDeleter
-from .restorer import Restorer, SameImage
+from .header_reader import HeaderReader
+from .reimport import Reimport, SameImage
+from .restorer import Restorer
 
 
 class StudyService:
-    """What operators ask for about whole studies. Requests are recorded at once and worked on by a thread of ours.
+    """Deletes and restores whole studies. Requests are recorded at once; a background thread works through them.
 
     Args:
         deferred_delete: The storage area, its ledger and its worker.
-        send: Makes one request of Orthanc's REST API, from our thread.
-        same_image: Judges an instance that Orthanc gives back changed after a restore.
+        send: Makes one request to Orthanc's REST API, on that thread.
+        same_image: Compares an original with the instance that Orthanc has changed on a restore.
     """
 
     def __init__(self, deferred_delete: DeferredDelete, send: Send, same_image: SameImage) -> None:
         self._all = deferred_delete
         self._ledger = deferred_delete.ledger
         self._worker = deferred_delete.worker
-        self._background = Background("deferred-delete-studies")
+        self._background = BackgroundThread("deferred-delete-studies")
         self._orthanc = OrthancClient(send)
         self._same_image = same_image
         self._audit = OnlineAudit(
@@ -38,23 +41,24 @@ class StudyService:
         self._withholding = threading.Lock()
 
     def start(self) -> None:
-        """Goes on where the last process was. To be called before the worker starts, and when Orthanc answers requests."""
+        """Continues where the last process ended. Call it before the worker's start, when Orthanc answers requests."""
         self._worker.withhold(True)  # until the thread has read whether a restore is looking for files
         stopped, wait = self._background.stopped, self._background.wait
         restorer = Restorer(
             self._ledger,
-            self._all.storage,
-            self._orthanc,
-            same_image=self._same_image,
+            HeaderReader(self._ledger, self._all.storage),
+            Reimport(self._all.storage, self._orthanc, self._same_image),
             withhold=self._withhold_while_gathering,
             given_back=self._worker.wake,
             stopped=stopped,
         )
         deleter = StudyDeleter(self._ledger.studies, self._orthanc, stopped, wait)
-        self._background.start((restorer.step, deleter.step))  # the worker waits for the first word of the restorer
+        self._background.start(
+            (restorer.step, deleter.step)
+        )  # the worker stays withheld until the restorer's first step
 
     def stop(self, timeout_s: float) -> bool:
-        """Stops after the request in hand; False if that takes longer than ``timeout_s`` seconds."""
+        """Stops after the request under way; False if that takes longer than ``timeout_s`` seconds."""
         self._audit.ask_to_stop()
         return self._background.stop(timeout_s) and self._audit.join(timeout_s)
 
@@ -65,7 +69,7 @@ class StudyService:
         return queued
 
     def cancel(self, orthanc_ids: Sequence[str]) -> list[str]:
-        """Calls deletions off; returns those that were under way. Raises LedgerError."""
+        """Cancels deletions; returns those that were under way. Raises LedgerError."""
         return [each for each in orthanc_ids if self._ledger.studies.cancel(each)]
 
     def deletions(self) -> list[StudyProgress]:
@@ -73,35 +77,42 @@ class StudyService:
         return self._ledger.studies.progress()
 
     def deleted(self) -> list[DeletedStudy]:
-        """What can be brought back, as far as headers were read; asking makes us read on. Raises LedgerError."""
+        """Studies that can be restored, as far as headers have been read; the call reads on. Raises LedgerError."""
         self._background.wake()
-        return self._ledger.restores.deleted_studies()
+        return self._ledger.deleted_studies.listed()
 
     def headers_waiting(self) -> bool:
-        """Whether some files that wait were not looked at yet. Raises LedgerError."""
-        return bool(self._ledger.restores.unread(self._ledger.restores.read_until(), 1))
+        """Whether headers of some waiting files have not been read yet. Raises LedgerError."""
+        return bool(self._ledger.deleted_studies.unread(self._ledger.deleted_studies.read_until(), 1))
 
     def restore(self, study_instance_uid: str) -> bool:
-        """Asks for a study; False if that is under way already. Nothing is unlinked from here until its files are held."""
+        """Requests a restore; False if one is under way already.
+
+        Nothing is unlinked from now on until the study's files are held.
+        """
         new = self._ledger.restores.request(study_instance_uid)
         self._withhold_while_gathering()
         self._background.wake()
         return new
 
     def cancel_restore(self, study_instance_uid: str) -> bool:
-        """Calls a restore off and gives its files back to the worker; False if none is under way. Raises LedgerError."""
+        """Cancels a restore and gives its files back to the worker; False if none is under way.
+
+        Raises:
+            LedgerError: It could not be recorded.
+        """
         cancelled = self._ledger.restores.cancel(study_instance_uid)
         self._withhold_while_gathering()
         self._worker.wake()
         return cancelled
 
     def _withhold_while_gathering(self) -> None:
-        # Asked and told under one lock: two threads that do so would else leave the worker with the older answer.
+        # Reads and sets under one lock. Otherwise, of two threads, the older answer might be set last.
         with self._withholding:
             self._worker.withhold(self._ledger.restores.gathering)
 
     def release(self, study_instance_uid: str) -> int:
-        """Lets files go that a restore holds and could not prove; returns how many. Raises LedgerError."""
+        """Gives files that a restore could not prove back to the worker; returns how many. Raises LedgerError."""
         released = self._ledger.restores.release(study_instance_uid)
         self._worker.wake()
         return released

@@ -1,4 +1,4 @@
-"""DeferredDelete's routes for what an operator orders of the worker."""
+"""DeferredDelete's routes that control the worker: pause, resume, drain, retry."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from deferred_delete import DeferredDelete
 
 from .. import rest
 
-_MOST_FAILURES = 1000
+_MAX_FAILURES = 1000
 
 
 def order_routes(deferred_delete: DeferredDelete) -> list[rest.Route]:
-    """Pause, resume, drain now, retry; and what failed."""
+    """The routes for pause, resume, drain now and retry, and the list of failed deletions."""
     worker, ledger = deferred_delete.worker, deferred_delete.ledger
 
     def act(action: Callable[[], Any]) -> rest.Answer:
@@ -47,6 +47,6 @@ def order_routes(deferred_delete: DeferredDelete) -> list[rest.Route]:
 
 def _limit(request: rest.Request) -> int:
     text = request.arguments.get("limit", "100")
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_FAILURES:
-        raise rest.RefusedError(400, f"limit: {text[:20]!r}: expected a number from 1 to {_MOST_FAILURES}")
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_FAILURES:
+        raise rest.RefusedError(400, f"limit: {text[:20]!r}: expected a number from 1 to {_MAX_FAILURES}")
     return int(text)

@@ -1,4 +1,4 @@
-"""DeferredDelete's routes for whole studies: delete in the background, bring back; and the audit, which asks Orthanc too."""
+"""DeferredDelete's routes that need Orthanc's REST API: background deletion, restore and audit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from deferred_delete import StudyService, is_orthanc_id
 
 from .. import rest
 
-_MOST_IDS = 10_000
+_MAX_IDENTIFIERS = 10_000
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a restore: the study by its DICOM identifier."""
+    """The body of a restore request."""
 
     study_instance_uid: str = msgspec.field(name="StudyInstanceUID")
 
 
 def study_routes(service: StudyService | None, cannot_ask: str) -> list[rest.Route]:
-    """The routes; each is refused with `cannot_ask` where our threads cannot ask Orthanc (`service` is None)."""
+    """The routes. Without a `service` each answers 409 with `cannot_ask`, the reason."""
 
     def with_service(action: Callable[[StudyService, rest.Request], Any]) -> Callable[[rest.Request], rest.Answer]:
         def handler(request: rest.Request) -> rest.Answer:
@@ -48,12 +48,13 @@ def study_routes(service: StudyService | None, cannot_ask: str) -> list[rest.Rou
 
 
 def _delete(service: StudyService, request: rest.Request) -> Any:
-    wanted = _identifiers(request)
-    queued = service.delete(wanted)
+    orthanc_ids = _identifiers(request)
+    queued = service.delete(orthanc_ids)
     return {
         "queued": queued,
-        "message": f"{queued} queued, {len(set(wanted)) - queued} under way already; the instances that each has when its turn comes "
-        "will go, and identifiers that Orthanc does not know end in the state unknown: see GET /deferred-delete/studies",
+        "message": f"{queued} queued, {len(set(orthanc_ids)) - queued} under way already; "
+        "the instances that each has when its turn comes will go, and identifiers that Orthanc does not know "
+        "end in the state unknown: see GET /deferred-delete/studies",
     }
 
 
@@ -73,8 +74,8 @@ def _cancel(service: StudyService, request: rest.Request) -> Any:
 
 def _identifiers(request: rest.Request) -> list[str]:
     identifiers: list[str] = request.json(list[str])
-    if not 1 <= len(identifiers) <= _MOST_IDS:
-        raise rest.RefusedError(400, f"body: {len(identifiers)} identifiers: expected 1 to {_MOST_IDS}")
+    if not 1 <= len(identifiers) <= _MAX_IDENTIFIERS:
+        raise rest.RefusedError(400, f"body: {len(identifiers)} identifiers: expected 1 to {_MAX_IDENTIFIERS}")
     for each in identifiers:
         if not is_orthanc_id(each):
             raise rest.RefusedError(

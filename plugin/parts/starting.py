@@ -1,4 +1,4 @@
-"""Starting one thing when another does not start, and trying again what may start later."""
+"""Helpers for a start that may fail: log the error and go on, or try again later."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 def attempt(action: Callable[[], object], failed: str, lost: str = "") -> None:
-    """Does it; a raise becomes one line of the log, so that whatever comes next still comes.
+    """Calls `action`; an exception becomes one line in the log, and the caller goes on.
 
     Args:
         action: what may raise.
-        failed: what did not work then, in words.
-        lost: what does without it from here on.
+        failed: the log line if it raises: what did not work.
+        lost: the consequence, for the same line.
     """
     try:
         action()
@@ -26,51 +26,51 @@ def attempt(action: Callable[[], object], failed: str, lost: str = "") -> None:
 
 
 class RepeatedStart:
-    """Starts something at once or, as long as that raises, again and again until `stop`.
+    """Starts something at once. If that raises, tries again on a thread until it works or `stop` is called.
 
     Args:
-        start: what may raise; never called again once it has not.
-        what: its name in the log, a plural.
-        pauses_s: before the second try, the third, ...; the last one from then on. In seconds.
+        start: called until it does not raise.
+        what: its name in the log, in the plural.
+        pauses_s: the pauses before the second try, the third and so on, in seconds. The last one is repeated.
     """
 
     def __init__(self, start: Callable[[], None], what: str, pauses_s: Sequence[float]) -> None:
         self._start = start
         self._what = what
         self._pauses_s = pauses_s
-        self._told = ""
+        self._logged_reason = ""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """The first try, here and now; the others on a thread."""
-        if not self._tried():
-            self._thread = threading.Thread(target=self._go_on, name="deferred-delete-start", daemon=True)
+        """Makes the first try on the calling thread, later ones on a thread of its own."""
+        if not self._try_start():
+            self._thread = threading.Thread(target=self._try_again, name="deferred-delete-start", daemon=True)
             self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """No try begins from here on; False where one was still under way after that time."""
+        """Stops trying; False if a try is still running after ``timeout_s`` seconds."""
         self._stopping.set()
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _go_on(self) -> None:
+    def _try_again(self) -> None:
         tries = 0
         while not self._stopping.wait(self._pauses_s[min(tries, len(self._pauses_s) - 1)]):
-            if self._tried():
+            if self._try_start():
                 logger.warning("%s have started", self._what)
                 return
             tries += 1
 
-    def _tried(self) -> bool:
+    def _try_start(self) -> bool:
         try:
             self._start()
         except Exception as error:  # noqa: BLE001 - tried again
             reason = one_line(error)
-            if reason != self._told:  # not each time: it may be tried for days
+            if reason != self._logged_reason:  # log a reason once: tries may go on for days
                 logger.error("%s did not start: %s: tried again until they do", self._what, reason)  # noqa: TRY400
-            self._told = reason
+            self._logged_reason = reason
             return False
         return True

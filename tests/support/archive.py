@@ -1,6 +1,4 @@
-"""An archive in miniature: a fake Orthanc, and our real ledger, worker, restorer and deleter around it, stepped by
-hand.
-"""
+"""A fake Orthanc with our real ledger, worker, restorer and deleter around it, stepped by hand."""
 
 import io
 import json
@@ -32,14 +30,14 @@ class Clock:
         return self.time_ms
 
 
-class ByHand:
-    """Takes the place of the thread: upkeep are done when a test says so."""
+class StepByHand:
+    """Takes the place of the thread: the tasks run when a test says so."""
 
     def __init__(self) -> None:
-        self.upkeep: tuple[Callable[[], float | None], ...] = ()
+        self.tasks: tuple[Callable[[], float | None], ...] = ()
 
-    def start(self, upkeep: tuple[Callable[[], float | None], ...]) -> None:
-        self.upkeep = upkeep
+    def start(self, tasks: tuple[Callable[[], float | None], ...]) -> None:
+        self.tasks = tasks
 
     def stopped(self) -> bool:
         return False
@@ -94,7 +92,7 @@ class Archive:
         self.worker = Worker(self.ledger, self.storage, Settings(grace_period=0), Backlog())
         parts = SimpleNamespace(ledger=self.ledger, storage=self.storage, worker=self.worker, headers_left_out=False)
         self.service = StudyService(parts, self, lambda _original, _stored: False)  # type: ignore[arg-type]
-        self.service._background = self.thread = ByHand()  # type: ignore[assignment]
+        self.service._background = self.thread = StepByHand()  # type: ignore[assignment]
         self.service.start()
 
     def close(self) -> None:
@@ -131,8 +129,8 @@ class Archive:
         return sorted(sop for sop in self.instances if sop.startswith(f"1.{study}."))
 
     def step(self) -> list[float | None]:
-        """Each chore once; time then passes as the thread would sleep."""
-        sleeps = [chore() for chore in self.thread.upkeep]
+        """Runs each task once; time then passes as the thread would sleep."""
+        sleeps = [task() for task in self.thread.tasks]
         self.clock.time_ms += round(1000 * min((each for each in sleeps if each is not None), default=0)) + 1
         return sleeps
 

@@ -44,7 +44,7 @@ def age(storage: FileStorage) -> None:
 
 @pytest.fixture
 def archive(storage: FileStorage, uuids: Uuids) -> list[str]:
-    """Ten files: 0 to 4 in the index (4 with another size), 5 and 6 in the ledger, 7 to 9 orphans; 10 is in the index alone."""
+    """Ten files: 0 to 4 in the index (4 of another size), 5 and 6 in the ledger, 7 to 9 orphans, 10 has no file."""
     names = uuids(11)
     for name in names[:10]:
         storage.create(name, b"12345")

@@ -335,7 +335,7 @@ def test_a_ledger_locked_by_another_process_is_busy_and_then_well(ledger: Ledger
 def test_an_enqueue_bears_with_the_worker_longer_than_with_strangers(
     tmp_path: Path, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deferred_delete.ledger.database._PATIENCE_S", 60.0)
+    monkeypatch.setattr("deferred_delete.ledger.database._OWN_DRAIN_TIMEOUT_S", 60.0)
     with Ledger(tmp_path / "l.db", busy_timeout_ms=0) as ledger:
         database = ledger._database
         begun = threading.Event()

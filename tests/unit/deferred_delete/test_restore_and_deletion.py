@@ -1,4 +1,4 @@
-"""Restores and background deletions side by side, without Orthanc: each comes to an end, and neither waits for the other."""
+"""Restores and background deletions side by side, without Orthanc: each ends, and neither waits for the other."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from deferred_delete import LedgerBusyError
 from deferred_delete.ledger import restore_queries
-from deferred_delete.ledger.restores import Restore
+from deferred_delete.ledger.restore_rows import Restore
 from tests.support.archive import Archive, dicom, orthanc_id
 
 
@@ -113,7 +113,7 @@ def test_a_full_storage_does_not_hold_up_deletions_and_the_restore_comes_to_an_e
 def test_gathering_withholds_the_worker_and_waits_for_what_it_has_in_hand(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker claims a file of the study in the very moment before its files are held, and gives it back untouched."""
+    """The worker claims a file of the study just before its files are held, and gives it back untouched."""
     deleted_study(archive, 1, 3)
     hold, claims = archive.ledger.restores.hold, []
 

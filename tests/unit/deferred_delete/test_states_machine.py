@@ -1,4 +1,4 @@
-"""Restores and background deletions under whatever comes: no state without an exit, none that waits for another for ever.
+"""Restores and background deletions in any order of events: every state has an exit, and none waits for ever.
 
 The real ledger, worker, restorer and deleter around a fake Orthanc. At the end of every story three copies of it go on:
 Orthanc is well; Orthanc stays ill for ever; Orthanc stays ill and an operator cancels. In each of them everything comes

@@ -11,7 +11,7 @@ import pytest
 
 from deferred_delete import Ledger
 from deferred_delete.ledger import schema
-from deferred_delete.ledger.restores import Verdict
+from deferred_delete.ledger.restore_rows import Verdict
 from deferred_delete.ledger.study_states import WAYS, DeletionState, RestoreState, before, listed, under_way
 from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
 from deferred_delete.request_pacing import RequestPacing
@@ -71,7 +71,8 @@ def version_1(tmp_path: Path) -> Path:
         connection.executescript(Path(schema.__file__).with_name("schema.sql").read_text())
         connection.execute("PRAGMA user_version = 1")
         connection.execute(
-            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (7, ?, 1, 5, 5)",
+            "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
+            "VALUES (7, ?, 1, 5, 5)",
             ("0000000a-0000-4000-8000-000000000000",),
         )
     connection.close()
@@ -90,17 +91,20 @@ def test_a_ledger_of_version_1_is_migrated_with_its_rows(version_1: Path) -> Non
 
 @pytest.fixture
 def version_2(version_1: Path) -> Path:
-    """A ledger as version 2 made it: a deletion under way with its list, a restore that imports, and one that is incomplete."""
+    """A ledger of version 2: a deletion under way with its list, a restore that imports, and one that is incomplete."""
     with sqlite3.connect(version_1) as connection:
         connection.executescript(Path(schema.__file__).with_name("schema_2.sql").read_text())
         connection.execute("PRAGMA user_version = 2")
         connection.executescript(
             f"""
-            INSERT INTO resource_deletions (deletion_id, orthanc_id, level, state, instances_total, queued_at, attempts, last_error)
+            INSERT INTO resource_deletions
+                (deletion_id, orthanc_id, level, state, instances_total, queued_at, attempts, last_error)
                 VALUES (3, '{STUDY}', 'study', 'running', 2, 5, 4, 'busy');
             INSERT INTO resource_deletion_instances VALUES (3, 1, 'i0001');
-            INSERT INTO restores (restore_id, study_instance_uid, state, requested_at, instances_gone, outcomes, last_error)
-                VALUES (1, '1.1', 'incomplete', 5, 2, '{{"refused": 1}}', 'why'), (2, '1.2', 'importing', 6, 0, '{{}}', NULL);
+            INSERT INTO restores
+                (restore_id, study_instance_uid, state, requested_at, instances_gone, outcomes, last_error)
+                VALUES (1, '1.1', 'incomplete', 5, 2, '{{"refused": 1}}', 'why'),
+                (2, '1.2', 'importing', 6, 0, '{{}}', NULL);
             INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at)
                 VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 5);
             INSERT INTO held VALUES (8, '0000000b-0000-4000-8000-000000000000', 1, 5, 0, 5, 2, '1.3', NULL, NULL);
@@ -155,7 +159,8 @@ def test_the_migration_to_version_3_costs_as_much_with_many_pending_deletions_as
     with sqlite3.connect(version_2) as connection:
         connection.execute(
             "INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) "
-            "WITH RECURSIVE n(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM n LIMIT 20000) SELECT x, 'u' || x, 1, 5, 5 FROM n"
+            "WITH RECURSIVE n(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM n LIMIT 20000) "
+            "SELECT x, 'u' || x, 1, 5, 5 FROM n"
         )
     connection.close()
     assert with_few > 100
@@ -287,9 +292,9 @@ def test_the_pause_grows_in_a_crowd_and_shrinks_after_it_within_bounds() -> None
 
 
 def remember(ledger: Ledger, attachments: list[str], study: str = "1.2", sop: str = "1.3.{}") -> None:
-    rows = ledger.restores.unread(0, 1000)
+    rows = ledger.deleted_studies.unread(0, 1000)
     ids = {uuid: pending_id for pending_id, uuid in rows}
-    ledger.restores.remember(
+    ledger.deleted_studies.remember(
         [
             (ids[uuid], uuid, 10, Header(study, sop.format(number), "p", "n", "20260101", "d", "CT"))
             for number, uuid in enumerate(attachments)
@@ -354,7 +359,7 @@ def test_of_several_versions_the_newest_comes_back(ledger: Ledger, uuids: Uuids)
     for attachment in attachments:
         ledger.enqueue(attachment, 1)
     remember(ledger, attachments, sop="1.3")
-    (deleted,) = ledger.restores.deleted_studies()
+    (deleted,) = ledger.deleted_studies.listed()
     assert (deleted.instances, deleted.bytes) == (1, 30)
     ledger.restores.request("1.2")
     (restore,) = ledger.restores.under_way()
@@ -383,6 +388,6 @@ def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: L
     ledger.close()
     with Ledger(ledger.path) as again:
         again.enqueue(attachments[2], 1)
-        assert [pending_id for pending_id, _ in again.restores.unread(0, 10)] == [3]
-        assert again.restores.forget_gone() is False
-        assert again.restores.remembered() == 1, "the newest stays as the mark up to which was read"
+        assert [pending_id for pending_id, _ in again.deleted_studies.unread(0, 10)] == [3]
+        assert again.deleted_studies.forget_gone() is False
+        assert again.deleted_studies.remembered() == 1, "the newest stays as the mark up to which was read"
