@@ -25,7 +25,7 @@ OURS: dict[str, Any] = {"DeferredDelete": {"GracePeriod": 0}}
 # verified in the callback; 200 ms late, so that writes end first.
 LYING = """
 import time
-from transcoder.codecs import JpegLossless
+from transcoder.codecs.lossless import JpegLossless
 
 honest, calls = JpegLossless.decode, []
 

@@ -31,8 +31,8 @@ def hold_header_copies(server: OrthancProcess) -> Callable[[], None]:
     patch_bundle(
         server,
         f"""
-from deferred_delete import write_behind
-from deferred_delete.throttle import IngestWatch
+from deferred_delete.storage import write_behind
+from deferred_delete.worker.throttle import IngestWatch
 write_behind._LONGEST_S = float("inf")
 IngestWatch.busy = property(lambda self: Path({str(mark)!r}).exists())
 """,
