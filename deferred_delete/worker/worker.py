@@ -10,7 +10,7 @@ from typing import Final
 from support.backoff import backoff_ms
 from support.rate_limited_log import RateLimitedLog
 
-from ..errors import DeferredDeleteError
+from ..errors import DeferredDeleteError, LedgerClosedError
 from ..ledger.ledger import Ledger
 from ..settings import Settings
 from ..storage.file_storage import FileStorage
@@ -216,6 +216,9 @@ class Worker:
         """One cycle, whatever happens; returns how long to sleep, in seconds."""
         try:
             sleep_s = self._cycle()
+        except LedgerClosedError:  # never opened again: nothing is left to do
+            self._stopping = True
+            return 0.0
         except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
             self._alarm_ms = _NOT_FOR_ENQUEUES
             self.counters.last_error = str(error) or repr(error)
