@@ -97,7 +97,7 @@ def header_uuid(server: OrthancProcess, orthanc_id: str) -> str:
 def test_header_copies_that_a_power_cut_tore_are_whole_again_before_orthanc_serves(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:
-    """They are not synced: a power cut leaves them missing, empty or full of zeroes where Orthanc's index knows them."""
+    """They are not synced: a power cut leaves those that Orthanc's index knows missing, empty or full of zeroes."""
     server = make_server({"DeferredDelete": {}})
     server.start()
     uploaded = http_upload(server, small_study[:10])

@@ -1,4 +1,7 @@
-"""The packed bundle as a hospital gets it: unpacked, installed, and loaded by Debian's Orthanc as its own user from its own configuration."""
+"""The packed bundle as a hospital gets it: unpacked and installed.
+
+Debian's Orthanc loads it as its own user, from its own configuration.
+"""
 
 from __future__ import annotations
 

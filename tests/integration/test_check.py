@@ -21,7 +21,9 @@ ODD = """{
      two lines, with ${INGEST_NAME} */
   "Name" : "${INGEST_NAME}", // "Name" : "no",
   "DicomAet" : "${INGEST_AET:-CHECKED}",
-  "OrthancPeers" : { "a" : [ "http://localhost:${INGEST_PORT:-"8043"}/" ], "b" : [ "http://${INGEST_HOST:-'localhost'}:1/", ], },
+  "OrthancPeers" : {
+    "a" : [ "http://localhost:${INGEST_PORT:-"8043"}/" ], "b" : [ "http://${INGEST_HOST:-'localhost'}:1/", ],
+  },
   "UserMetadata" : {},
 }
 """

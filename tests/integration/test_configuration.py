@@ -1,4 +1,4 @@
-"""A configuration that is not understood stops a real Orthanc at start, with one line; one with everything off changes nothing."""
+"""A configuration with an error stops a real Orthanc with one line; one with everything off changes nothing."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def test_a_section_needs_what_this_sdk_has(make_server: ServerFactory, tmp_path:
     """An older plugin, imitated by taking a function away from the live module."""
     script = tmp_path / "older.py"
     script.write_text(
-        f"import sys, orthanc\ndel orthanc.RegisterStorageArea\nsys.path.insert(0, {str(BUNDLE)!r})\nexec(open({str(BUNDLE / 'plugin' / 'main.py')!r}).read(), "
+        f"import sys, orthanc\ndel orthanc.RegisterStorageArea\nsys.path.insert(0, {str(BUNDLE)!r})\n"
+        f"exec(open({str(BUNDLE / 'plugin' / 'main.py')!r}).read(), "
         f"{{'__file__': {str(BUNDLE / 'plugin' / 'main.py')!r}, '__name__': 'main'}})\n"
     )
     server = make_server({"DeferredDelete": {}, "PythonScript": str(script)})

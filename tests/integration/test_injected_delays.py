@@ -1,4 +1,4 @@
-"""A delay of known length, put into one place at a time, is found in the stage and step that it belongs to and nowhere else.
+"""A delay of known length, put into one place at a time, is found in its own stage and step and nowhere else.
 
 The delay is far longer than what a busy machine adds by itself, and medians are compared with it: nothing here depends
 on speed.

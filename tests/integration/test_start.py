@@ -69,7 +69,10 @@ def test_client_certificates_are_told_of_at_the_start_and_by_the_check(
     )
     server.spawn()
     wait_for(lambda: "Orthanc has started" in server.log_text())
-    line = "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: without it there is no background deletion"
+    line = (
+        "SslVerifyPeers: true: the bundle has no client certificate to ask Orthanc with: "
+        "without it there is no background deletion"
+    )
     assert server.log_text().count(line) == 1
     assert server.running
     done = subprocess.run(

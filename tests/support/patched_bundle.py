@@ -26,7 +26,11 @@ def patch_bundle(server: OrthancProcess, change: str) -> None:
 
 
 def hold_header_copies(server: OrthancProcess) -> Callable[[], None]:
-    """Makes a server that is not started yet keep header copies in memory, whatever the speed of the disk; returns what lets them be written."""
+    """Makes a server that is not started yet keep header copies in memory, whatever the speed of the disk.
+
+    Returns:
+        What lets them be written.
+    """
     mark = server.folder / "hold"
     patch_bundle(
         server,
