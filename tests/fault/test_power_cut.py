@@ -150,7 +150,7 @@ def test_a_proper_stop_leaves_every_header_copy_on_the_disk(
 
 def wait_until_traced(pid: int) -> None:
     """Until strace has every thread of the process."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while any("TracerPid:\t0\n" in task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/status")):
         assert time.monotonic() < deadline, "strace did not attach"
         time.sleep(0.05)

@@ -20,7 +20,7 @@ from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload, storescu
 from tests.conftest import ServerFactory
 
-pytestmark = pytest.mark.orthanc
+pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory]
 ONLY: dict[str, Any] = {"DicomAssociations": {}}
 
 
@@ -106,7 +106,6 @@ def test_every_data_set_of_an_unmodified_storescu_is_acknowledged_once(
         assert all(one <= 2 * len(small_study) for one in forced), forced
 
 
-@pytest.mark.in_memory
 def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
     make_server: ServerFactory, small_study: list[Path]
 ) -> None:
@@ -117,7 +116,7 @@ def test_the_probe_finds_both_stalls_in_native_orthanc_and_none_with_the_bundle(
         assert (report.response_stalls, report.data_set_end_stalls) == (True, True), report
     with make_server(ONLY) as tuned:
         target = probe.Target(host="127.0.0.1", port=watched(tuned).dicom_port)
-        # A busy disk may hold a store up by as much as a stall does; a stall that is there would be there each time.
+        # A busy machine may hold a store up by as much as a stall does; a stall that is there would be there each time.
         reports = [probe.run(target, 30, instance) for _ in range(3)]
         assert not any(one.response_stalls for one in reports), reports
         assert not all(one.data_set_end_stalls for one in reports), reports

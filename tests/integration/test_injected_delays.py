@@ -137,7 +137,7 @@ def test_a_slow_removal_of_what_is_overwritten_is_in_the_commit(
 
 
 def watched(server: OrthancProcess) -> OrthancProcess:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.json("GET", "/associations/status")["listening"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
