@@ -180,7 +180,8 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
     say(f"\n[bold]5. Deletion[/]: DELETE of the study of {slices} instances")
     study_uid = str(dcmread(study_slice, stop_before_pixels=True).StudyInstanceUID)
     (found,) = server.json("POST", "/tools/lookup", study_uid.encode())
-    # Before it is deleted: on a slow machine the grace period may be over before anybody has counted what waits.
+    # Counted before the DELETE, and when nothing waits: on a slow machine the grace period is over before it returns.
+    drain(server)
     files, unlinked = len(server.attachment_files()), files_unlinked(server)
     began = time.monotonic()
     server.json("DELETE", f"/studies/{found['ID']}")
@@ -189,6 +190,21 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
     say(
         f"  returned after {elapsed_ms:.0f} ms with {pending} files pending; they go after the grace period of {GRACE_PERIOD_S} s (60 s by default)"
     )
+    drain(server)
+    gone = files - len(server.attachment_files())
+    say(f"  {gone} files are gone")
+    told = files_unlinked(server) - unlinked
+    if gone != told or gone < slices:
+        raise StepFailedError(f"deletion: {gone} files are gone, expected {told}, and at least {slices}")
+
+
+def drain(server: OrthancProcess) -> None:
+    """Waits until no file waits for its deletion.
+
+    Raises:
+        StepFailedError: some still do.
+    """
+    pending = pending_deletions(server)
     deadline = time.monotonic() + DRAIN_DEADLINE_S
     with bar("ledger drains", pending) as done:
         while left := pending_deletions(server):
@@ -199,11 +215,6 @@ def delete_and_drain(server: OrthancProcess, study_slice: Path, slices: int) -> 
                 )
             time.sleep(0.1)
         done(pending)
-    gone = files - len(server.attachment_files())
-    say(f"  {gone} files are gone")
-    told = files_unlinked(server) - unlinked
-    if gone != told or gone < slices:
-        raise StepFailedError(f"deletion: {gone} files are gone, expected {told}, and at least {slices}")
 
 
 def pending_deletions(server: OrthancProcess) -> int:
