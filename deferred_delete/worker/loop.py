@@ -5,7 +5,7 @@ from typing import Final
 
 from support.rate_limited_log import RateLimitedLog
 
-from ..errors import DeferredDeleteError
+from ..errors import DeferredDeleteError, LedgerClosedError
 from .alarm import Alarm, WakeFor
 from .control import Control, Mode
 from .counters import Counters
@@ -45,7 +45,7 @@ class Loop:
         self._log_limit = RateLimitedLog()
 
     def run(self) -> None:
-        """Runs until the mode is STOPPING."""
+        """Runs until the mode is STOPPING, or the ledger is closed."""
         while True:
             # Cleared before anything is read, the mode too: what happens from here on cuts the sleep below short.
             self._alarm.clear()
@@ -58,6 +58,9 @@ class Loop:
         """One cycle, whatever happens; returns how long to sleep, in seconds."""
         try:
             return self._cycle()
+        except LedgerClosedError:  # it is not opened again: nothing is left to do
+            self._control.stop(True)
+            return 0.0
         except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
             self._alarm.wake_for = WakeFor.NONE
             self._counters.last_error = str(error) or repr(error)

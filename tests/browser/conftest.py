@@ -1,5 +1,6 @@
-"""Debian's Chromium without a screen, driven by Playwright; pictures of each state go to a folder outside the
-repository.
+"""Debian's Chromium without a screen, driven by Playwright.
+
+Pictures of each state go to a folder outside the repository.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ Opener = Callable[..., OpenPage]
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Opener]:
-    """Opens a URL in a context of its own; keywords are Playwright's (viewport, color_scheme, timezone_id,
-    http_credentials).
+    """Opens a URL in a context of its own.
+
+    Keywords are Playwright's (viewport, color_scheme, timezone_id, http_credentials).
     """
     contexts: list[BrowserContext] = []
 

@@ -1,4 +1,7 @@
-"""What an operator sees: first start, busy, paused, failing, unreachable; in both schemes, by keyboard, on a phone."""
+"""What an operator sees: first start, busy, paused, failing, unreachable.
+
+In both colour schemes, on a telephone, and by keyboard.
+"""
 
 from __future__ import annotations
 

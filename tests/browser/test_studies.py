@@ -1,6 +1,4 @@
-"""Whole studies on the page: delete in the background with progress, bring back with a confirmation, and what can go
-wrong.
-"""
+"""Whole studies on the page: deletion in the background with progress, restore with a confirmation, and errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Forks a process that stores and deletes, and kills it: `python -m tests.fault.kill_zygote ROOT SEED KILLS` kills on
-each line of stdin.
+"""Forks a process that stores and deletes, and kills it.
 
-Forking spares each of 200 processes the imports, and lets the axe fall also while the ledger is being opened. What was
+`python -m tests.fault.kill_zygote ROOT SEED KILLS` kills on each line of stdin. Forking spares each of 200
+processes the imports, and lets a kill fall also while the ledger is being opened. What was
 done is appended to ROOT/done.NUMBER, one file for each life: `stored` and `removed` once the storage area has returned,
 `removing` before it is asked. A SIGKILL can cut the last line short, where it crosses a page and the kernel rests
 between the two (generic_perform_write): a line counts once it has its end.

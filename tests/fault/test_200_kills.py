@@ -1,5 +1,6 @@
-"""200 SIGKILLs, seeded, of ledger, worker and storage at work: after each, no accepted deletion is forgotten and no
-live file is gone.
+"""200 SIGKILLs, seeded, of ledger, worker and storage at work.
+
+After each, no accepted deletion is forgotten and no live file is gone.
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def test_a_full_disk_refuses_the_instance_and_orthanc_goes_on(
 def test_a_disk_that_fills_up_before_header_copies_are_written_loses_none(
     make_server: ServerFactory, small_disk: Path, tmp_path: Path, small_study: list[Path]
 ) -> None:
-    """Neither while Orthanc runs, nor when it is killed and starts on the full disk, nor after the next start with
-    room.
-    """
+    """Neither while Orthanc runs, nor when killed and started on the full disk, nor after the next start with room."""
     filler = small_disk / "filler"
     server = server_on(make_server, small_disk, tmp_path / "ledger.db")
     release = hold_header_copies(server)

@@ -50,9 +50,7 @@ def test_a_kill_right_after_the_delete_forgets_no_file(make_server: ServerFactor
 def test_kills_at_random_moments_of_deleting_and_storing_lose_nothing(
     make_server: ServerFactory, tmp_path: Path
 ) -> None:
-    """Six kills, seeded. What Orthanc's index names is there and readable; whatever else is on disk was never
-    acknowledged.
-    """
+    """Six kills, seeded. What Orthanc's index names is readable; what else is on disk was never acknowledged."""
     moments = random.Random(20261121)
     server = make_server({"DeferredDelete": {"GracePeriod": 0, "ThrottleDelayMs": 2}})
     acknowledged: dict[str, bytes] = {}

@@ -1,6 +1,6 @@
-"""The packed bundle as a hospital gets it: unpacked, installed, and loaded by Debian's Orthanc.
+"""The packed bundle as a hospital gets it: unpacked and installed.
 
-It runs as Orthanc's own user, from Debian's own configuration.
+Debian's Orthanc loads it as its own user, from its own configuration.
 """
 
 from __future__ import annotations

@@ -80,8 +80,9 @@ def in_8_bits(name: str) -> NDArray[np.generic]:
 
 @pytest.mark.parametrize("program", ["dcmcjpls", "dcmcrle"])
 def test_orthanc_takes_ybr_full_in_jpeg_ls_and_rle_for_rgb(make_server: ServerFactory, program: str) -> None:
-    """Why these are kept: it is so with what DCMTK itself encoded. Once Orthanc converts them, they need not be kept
-    any more.
+    """Why these are kept: it is so with what DCMTK itself encoded.
+
+    Once Orthanc converts them, they need not be kept any more.
     """
     right = shown_by_pydicom(native("YBR_FULL"))
     with make_server(OVERWRITE, bundle=False) as server:

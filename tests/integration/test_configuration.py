@@ -1,6 +1,4 @@
-"""A configuration that is not understood stops a real Orthanc at start, with one line; one with everything off changes
-nothing.
-"""
+"""A configuration with an error stops a real Orthanc with one line; one with everything off changes nothing."""
 
 from __future__ import annotations
 

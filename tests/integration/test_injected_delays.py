@@ -1,5 +1,4 @@
-"""A delay of known length, put into one place at a time, is found in the stage and step that it belongs to and nowhere
-else.
+"""A delay of known length, put into one place at a time, is found in its own stage and step and nowhere else.
 
 The delay is far longer than what a busy machine adds by itself, and medians are compared with it: nothing here depends
 on speed.
@@ -138,7 +137,7 @@ def test_a_slow_removal_of_what_is_overwritten_is_in_the_commit(
 
 
 def watched(server: OrthancProcess) -> OrthancProcess:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not server.json("GET", "/associations/status")["listening"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -162,7 +161,11 @@ def store_with_pauses(peer: Peer, instance: part10.Instance, before_s: float, am
     peer._await_response("C-STORE", 0.0)
 
 
-@pytest.mark.parametrize(("before_ms", "amid_ms", "stage"), [(DELAY_MS, 0, "wait"), (0, DELAY_MS, "receive")])
+# Half of a data set is held back for a moment in any case: the watcher does not tell of one that came and went between
+# two of its looks.
+@pytest.mark.parametrize(
+    ("before_ms", "amid_ms", "stage"), [(DELAY_MS, DELAY_MS / 4, "wait"), (0, DELAY_MS, "receive")]
+)
 def test_a_pause_of_the_scu_is_found_in_waiting_or_in_receiving(
     make_server: ServerFactory, small_study: list[Path], before_ms: float, amid_ms: float, stage: str
 ) -> None:

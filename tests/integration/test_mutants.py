@@ -1,5 +1,6 @@
-"""Mutated real files: Orthanc with the bundle takes and refuses what native Orthanc does, and outlives what native
-Orthanc dies of.
+"""Mutated real files: Orthanc with the bundle takes and refuses what native Orthanc does.
+
+It also outlives what native Orthanc dies of.
 
 A few hundred in the suite; `MUTANTS=5000 MUTANTS_SEED=21 make test PYTEST_ARGUMENTS="tests/integration/test_mutants.py
 --timeout 0 -s"` for more.
@@ -62,9 +63,7 @@ def file_of(server: OrthancProcess, orthanc_id: str) -> bytes:
 
 
 def assert_same_image(what: str, sent: bytes, stored: bytes) -> None:
-    """What is stored is JPEG-LS, with every element as it was and the same pixels, if pydicom can read what was sent at
-    all.
-    """
+    """What is stored is JPEG-LS with the same elements and pixels, if pydicom can read what was sent at all."""
     try:
         before = read(sent)
         pixel_array(before, raw=True)
@@ -108,9 +107,7 @@ def test_mutated_files_are_stored_or_refused_as_native_orthanc_does(make_server:
 
 
 def mutated_data_sets(seed: int) -> Iterator[tuple[Path, bytes]]:
-    """Endlessly: a file, and its bytes with a mutated data set of an even length behind the file meta information that
-    it had.
-    """
+    """Endlessly: a file, and its bytes with the same file meta information and a mutated data set of an even length."""
     paths = image_files()
     kept = {path: 132 + meta_bytes(path) for path in paths}
     for path, mutate in choices(seed, paths):

@@ -1,6 +1,4 @@
-"""Second thoughts: a deleted study is brought back by a real Orthanc while its files wait, and no file goes before that
-is proven.
-"""
+"""A deleted study is brought back by a real Orthanc while its files wait; no file goes before that is proven."""
 
 from __future__ import annotations
 

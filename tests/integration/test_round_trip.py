@@ -1,5 +1,6 @@
-"""pydicom's real files through a real Orthanc, both protocols, every lossless target: nothing is lost, nothing refused
-that native takes.
+"""pydicom's real files through a real Orthanc, both protocols, every lossless target.
+
+Nothing is lost, and nothing refused that native Orthanc takes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def stored_file(server: OrthancProcess, orthanc_id: str) -> bytes:
 
 
 def send_with_pynetdicom(server: OrthancProcess, path: Path) -> int:
-    """One association that proposes this file's SOP class and transfer syntax; the data set goes as it is on disk."""
+    """Proposes just this file's SOP class and transfer syntax; sends the data set as it is on disk."""
     meta = dcmread(path, stop_before_pixels=True).file_meta
     ae = AE("PYNETDICOM")
     ae.dimse_timeout = 60

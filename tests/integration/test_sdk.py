@@ -22,8 +22,8 @@ import json, orthanc
 found = {}
 for name in dir(orthanc):
     value = getattr(orthanc, name)
-    public = {key: getattr(value, key) for key in dir(value) if not key.startswith("_")}
-    found[name] = public if isinstance(value, type) else None
+    names = [key for key in dir(value) if not key.startswith("_")]
+    found[name] = {key: getattr(value, key) for key in names} if isinstance(value, type) else None
 open(%r, "w").write(json.dumps(found, default=str))
 """
 

@@ -376,6 +376,18 @@ def test_the_thread_outlives_every_exception(
     assert _on_disk(slow) == set()
 
 
+def test_a_worker_whose_ledger_is_closed_ends_without_a_word(
+    make, ledger, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where its stop raised: a closed ledger is never opened again."""
+    worker = make()
+    worker.start()
+    ledger.close()
+    worker.wake()
+    wait_until(lambda: not any(thread.name == "deferred-delete" for thread in threading.enumerate()))
+    assert caplog.text == ""
+
+
 def test_files_whose_settlement_failed_are_not_counted_as_lost(make, ledger, slow, uuids: Uuids, monkeypatch) -> None:
     _fill(ledger, slow, uuids(3))
     worker = make()
