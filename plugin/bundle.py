@@ -100,8 +100,8 @@ class Bundle:
         """Registers callbacks and routes; nothing where every section is off."""
         sdk = self.sdk
         if self.loopback is not None and self.parts:
-            # While Orthanc loads, not once it has started: the call keeps Python's lock while it waits for a mutex of the
-            # core. An instance that is being received has that mutex, and waits for Python's lock.
+            # While Orthanc loads, not once it has started: the call keeps Python's lock while it waits for a mutex of
+            # the core. An instance that is being received has that mutex, and waits for Python's lock.
             self._token = sdk.GenerateRestApiAuthorizationToken()
         recorder = self.timing.recorder if self.timing else None
         transcoder = self.transcoding.transcoder if self.transcoding else None

@@ -175,7 +175,7 @@ def test_a_disk_that_refuses_loses_nothing_and_stores_are_refused_meanwhile(
     held.create_later(first, HEADER)
     held.create_later(second, HEADER)
     ingest.busy = False
-    wait_for(lambda: held._failures_in_a_row >= 1)  # not for the log: that line is written a moment earlier
+    wait_for(lambda: held._writer._failures_in_a_row >= 1)  # not for the log: that line is written a moment earlier
     assert "kept in memory" in caplog.text
     with pytest.raises(StorageError, match="No space left"):
         held.create_later(refused, HEADER)
