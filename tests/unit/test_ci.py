@@ -47,6 +47,8 @@ def start(command: list[str], tmp_path: Path, started: list[subprocess.Popen[str
     """With the programs of tmp_path/bin found first."""
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
+    # Where pytest runs in the background of a script, SIGINT is ignored, and bash cannot trap what it finds ignored.
+    command = ["env", "--default-signal=INT,TERM,HUP", *command]
     with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
