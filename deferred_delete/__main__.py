@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import datetime
+import itertools
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from .audit import command as audit_command
 from .errors import DeferredDeleteError, LedgerError
 from .ledger import queries
 from .ledger.ledger import Ledger
+from .ledger.unmoved import unmoved
 from .settings import Settings
 from .storage.file_storage import FileStorage
 from .worker.counters import Counters
@@ -77,12 +79,16 @@ def _read_only(path: Path) -> Iterator[sqlite_utils.Database]:
 
 def _status(parsed: argparse.Namespace) -> int:
     with _read_only(parsed.ledger) as ledger:
+        ledger.execute("BEGIN")  # counts and facts of one moment: what is moved meanwhile is counted once
         (counts,) = ledger.query(queries.COUNTS)
-        oldest = next(iter(ledger.query(queries.OLDEST)), None)
-        (paused,) = ledger.query(queries.READ_FACT, ["paused"])
+        oldest = next((row["enqueued_at"] for row in ledger.query(queries.OLDEST)), None)
+        facts = _facts(ledger)
+    for record in unmoved(parsed.ledger, facts):
+        counts["pending"] += 1
+        oldest = record.requested_at_ms if oldest is None else oldest
     table = Table("pending", "claimed", "failed", "oldest", "paused")
-    age = _time(oldest["enqueued_at"]) if oldest else "-"
-    table.add_row(*(str(counts[name]) for name in counts), age, "yes" if paused["value"] == "1" else "no")
+    age = "-" if oldest is None else _time(oldest)
+    table.add_row(*(str(counts[name]) for name in counts), age, "yes" if facts["paused"] == "1" else "no")
     _OUT.print(table)
     return 0
 
@@ -90,6 +96,7 @@ def _status(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     with _read_only(parsed.ledger) as ledger:
         rows = list(ledger.query(queries.LIST_FAILED if parsed.failed else queries.LIST, [0, parsed.limit]))
+        facts = _facts(ledger)
     table = Table("attachment", "type", "state", "enqueued", "next attempt", "attempts", "last error")
     for row in rows:
         table.add_row(
@@ -101,8 +108,16 @@ def _list(parsed: argparse.Namespace) -> int:
             str(row["attempts"]),
             row["last_error"] or "",
         )
+    in_journal = () if parsed.failed else unmoved(parsed.ledger, facts)
+    for record in itertools.islice(in_journal, parsed.limit - len(rows)):
+        at = _time(record.requested_at_ms)
+        table.add_row(record.attachment_uuid, str(record.content_type), "in the journal", at, "-", "0", "")
     _OUT.print(table)
     return 0
+
+
+def _facts(ledger: sqlite_utils.Database) -> dict[str, str]:
+    return {row["name"]: row["value"] for row in ledger.query(queries.FACTS)}
 
 
 def _drain(parsed: argparse.Namespace) -> int:
@@ -134,8 +149,6 @@ def _drain_with_progress(ledger: Ledger, storage: FileStorage, *, due_only: bool
         # Due at start_ms and no later: a file that fails now is not tried for ever.
         while (outcome := drainer.run_once(start_ms)).claimed:
             progress.advance(task, outcome.deleted + outcome.missing)
-            if ledger.checkpoint_due:
-                ledger.checkpoint(fully=True)
 
 
 def _time(unix_ms: int) -> str:

@@ -3,6 +3,7 @@
 DeferredDeleteError
 ├── StorageError        a file could not be written, read or unlinked (carries ``errno``)
 ├── TakeoverError       the C++ plugin's database could not be taken over
+├── JournalError        the intake journal took no record, or has no next segment
 └── LedgerError         a pending deletion could not be recorded or moved on
     ├── LedgerRefusedError   at open: not a ledger, corrupt, from the future, or owned by somebody else
     ├── LedgerBusyError      another process holds the ledger's write lock
@@ -27,6 +28,10 @@ class StorageError(DeferredDeleteError):
 
 class TakeoverError(DeferredDeleteError):
     """The database of the C++ DelayedDeletion plugin could not be taken over; it is left as it was."""
+
+
+class JournalError(DeferredDeleteError):
+    """The intake journal could not take a record, or its next segment could not be made."""
 
 
 class LedgerError(DeferredDeleteError):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from . import takeover
-from .errors import LedgerError
+from .errors import DeferredDeleteError, LedgerError
+from .intake import Intake
 from .ledger.ledger import Ledger
 from .ledger.place import LEDGER_NAME
 from .settings import Settings
@@ -16,7 +17,6 @@ from .storage.file_storage import FileStorage
 from .storage.write_behind import WriteBehindStorage
 from .storage_area import DeferredStorageArea
 from .takeover import Takeover
-from .worker.backlog import Backlog
 from .worker.throttle import IngestWatch
 from .worker.worker import Worker
 
@@ -68,7 +68,7 @@ class DeferredDelete:
         )
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,
-            durability=settings.durability,
+            grace_ms=settings.grace_ms,
             busy_timeout_ms=settings.busy_timeout_ms,
         )
         try:
@@ -78,19 +78,12 @@ class DeferredDelete:
             within_s = headers.how_far_back_s(unclean=doubt.unclean, known_missing=doubt.headers_missing)
             if within_s is not None and header_copies is not None:
                 self._rebuild_headers(header_copies, within_s)
-            backlog = Backlog()
-            self.worker = Worker(self.ledger, self.storage, settings, backlog, ingest=ingest)
+            self.intake = Intake(self.ledger, settings.durability)
+            self.worker = Worker(self.intake, self.storage, settings, ingest=ingest)
         except BaseException:
             self.ledger.close(clean=False)  # the next start has to look, too
             raise
-        self.area = DeferredStorageArea(
-            self.ledger,
-            self.storage,
-            backlog,
-            grace_ms=settings.grace_ms,
-            notify=self.worker.notify,
-            ingest=ingest,
-        )
+        self.area = DeferredStorageArea(self.intake, self.storage, notify=self.worker.notify, ingest=ingest)
 
     def take_over(self, configured: Path | None = None) -> list[Takeover]:
         """Takes over what the C++ plugin left, before the worker starts; does nothing the second time.
@@ -118,7 +111,7 @@ class DeferredDelete:
     def close(self, timeout_s: float = 1.0) -> None:
         """Stops the worker and closes the ledger, even if the stop raises.
 
-        What Orthanc removes from now on is unlinked at once.
+        What Orthanc removes from now on waits in the journal for the next start.
         """
         try:
             self.worker.stop(timeout_s)
@@ -132,6 +125,9 @@ class DeferredDelete:
             whole = self.storage.stop(timeout_s)
             if not whole:
                 self._note_headers_missing(True)
+            self.intake.close()
+        except DeferredDeleteError as error:
+            _log.error("what waits in the journal is left for the next start: %s", error)
         finally:
             self.ledger.close(clean=whole and not self._headers_in_doubt)  # else the next start looks again
 

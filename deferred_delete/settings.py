@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     ] = 0
     batch_size: Annotated[
         int,
-        Meta(ge=1, le=1000, description="Files claimed at a time. An enqueue may wait for one batch to be recorded."),
+        Meta(ge=1, le=1000, description="Files claimed at a time."),
     ] = 64
     retry_min: Annotated[
         float, Meta(ge=0.01, le=86_400, description="Seconds before the first retry of a failed unlink; then doubling.")
@@ -76,8 +76,12 @@ class Settings(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, froz
     ] = False
     busy_timeout_ms: Annotated[
         int,
-        Meta(ge=0, le=5000, description="Longest wait for a ledger locked by another process, in milliseconds."),
-    ] = 50
+        Meta(
+            ge=0,
+            le=5000,
+            description="Longest wait of the worker or a route for a ledger locked by another program, ms.",
+        ),
+    ] = 300
 
     def __post_init__(self) -> None:
         """Checks what concerns several fields, or a field's structure.

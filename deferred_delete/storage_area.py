@@ -5,19 +5,16 @@ from collections.abc import Callable
 
 from support.rate_limited_log import RateLimitedLog
 
-from .circuit_breaker import CircuitBreaker
-from .errors import DeferredDeleteError
-from .ledger.ledger import Ledger
+from .intake import Intake
 from .storage.header_copies import can_be_rebuilt
 from .storage.layout import check_uuid
 from .storage.storage import Storage
-from .worker.backlog import Backlog
 from .worker.throttle import IngestWatch
 
 _log = logging.getLogger(__name__)
 
 
-def _ignore(_due_ms: int) -> None:
+def _ignore() -> None:
     """No-op callback."""
 
 
@@ -25,12 +22,9 @@ class DeferredStorageArea:
     """Files are written and read at once, and removed later.
 
     Args:
-        ledger: Where removals are recorded.
+        intake: Takes removals.
         storage: Where the files are.
-        backlog: Takes what can be neither recorded nor unlinked; shared with the worker.
-        grace_ms: Time from the request to the first attempt, in ms.
-        notify: Called with the time at which a recorded deletion is due (ms since 1970), to wake the worker.
-        breaker: Says whether a failing ledger is not used for now.
+        notify: Called after each removal, to wake the worker.
         ingest: The worker's.
 
     Attributes:
@@ -41,25 +35,18 @@ class DeferredStorageArea:
 
     def __init__(
         self,
-        ledger: Ledger,
+        intake: Intake,
         storage: Storage,
-        backlog: Backlog,
         *,
-        grace_ms: int = 0,
-        notify: Callable[[int], None] = _ignore,
-        breaker: CircuitBreaker | None = None,
+        notify: Callable[[], None] = _ignore,
         ingest: IngestWatch | None = None,
     ) -> None:
-        self._ledger = ledger
+        self._intake = intake
         self._storage = storage
-        self._backlog = backlog
-        self._grace_ms = grace_ms
         self._notify = notify
-        self._breaker = breaker or CircuitBreaker()
         self.ingest = ingest or IngestWatch()
         self.write_header: Callable[[str, bytes], None] | None = None
-        self._not_recorded = RateLimitedLog()
-        self._not_removed = RateLimitedLog()
+        self._log_limit = RateLimitedLog()
 
     def create(self, attachment_uuid: str, content_type: int, content: bytes) -> int:
         """Writes a new attachment; returns the nanoseconds spent in syncing it.
@@ -87,40 +74,16 @@ class DeferredStorageArea:
         return self._storage.read(attachment_uuid)
 
     def remove(self, attachment_uuid: str, content_type: int) -> None:
-        """Records that an attachment's file may go. Never raises: Orthanc would only log it, and the file be forgotten.
+        """Notes that an attachment's file may go. Never raises: Orthanc would only log it, and the file be forgotten.
 
-        Orthanc holds its index lock here. If the ledger can not record, the file is unlinked at once, as Orthanc
-        without us would have done; if that fails too, it is kept in memory for the worker.
+        Orthanc holds its index lock here, so this is one record in the intake journal. What the journal cannot take is
+        counted and logged; its file is then an orphan for an audit to find.
         """
         try:
-            if not self._breaker.open:
-                check_uuid(attachment_uuid)
-                self._notify(self._ledger.enqueue(attachment_uuid, content_type, self._grace_ms))
-                return
-            reason: Exception | None = None
-        except Exception as error:  # noqa: BLE001  never raises
-            reason = error
-        self._remove_now(attachment_uuid, content_type, reason)
-
-    def _remove_now(self, attachment_uuid: str, content_type: int, reason: Exception | None) -> None:
-        try:
             check_uuid(attachment_uuid)
-        except DeferredDeleteError as error:
-            _log.error("cannot remove: %s", error)
-            return
-        if reason is not None:
-            self._breaker.trip()
-            if (more := self._not_recorded.allow()) is not None:
-                _log.error("unlinking %s at once instead of later: %s%s", attachment_uuid, reason, more)
-        try:
-            self._storage.unlink(attachment_uuid)
+            self._intake.add(attachment_uuid, content_type)
         except Exception as error:  # noqa: BLE001  never raises
-            self._keep(attachment_uuid, content_type, error)
-
-    def _keep(self, attachment_uuid: str, content_type: int, error: Exception) -> None:
-        kept = self._backlog.add(attachment_uuid, content_type)
-        if not kept:
-            _log.error("deletion of %s is forgotten, %d wait already: %s", attachment_uuid, len(self._backlog), error)
-        elif (more := self._not_removed.allow()) is not None:
-            _log.error("cannot remove %s now, kept in memory: %s%s", attachment_uuid, error, more)
-        self._notify(0)
+            self._intake.lost += 1
+            if (more := self._log_limit.allow()) is not None:
+                _log.error("deletion of %s is lost, an audit finds its file: %s%s", attachment_uuid, error, more)
+        self._notify()

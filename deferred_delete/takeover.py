@@ -61,7 +61,7 @@ def take_over(database: Path, ledger: Ledger, grace_ms: int = 0) -> Takeover:
             rows = [row for row in batch if _is_deletion(database, *row)]
             new = ledger.enqueue_many([(uuid, content_type) for _, uuid, content_type in rows], grace_ms)
             recorded, known, malformed = recorded + new, known + len(rows) - new, malformed + len(batch) - len(rows)
-    ledger.checkpoint(fully=True)  # on disk, whatever Durability says, before the only other copy gets another name
+    ledger.sync()  # on disk, whatever Durability says, before the only other copy gets another name
     result = Takeover(recorded=recorded, known=known, malformed=malformed, kept_as=_rename(database))
     _log.warning("took over the pending deletions of %s: %s", database, result)
     return result

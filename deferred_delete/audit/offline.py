@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ..ledger import queries
 from ..ledger.ownership import OwnerLock
 from ..ledger.power_loss import ended_badly
+from ..ledger.unmoved import unmoved
 from ..storage import header_copies as headers
 from ..storage.header_copies import HeaderCopy
 from .comparison import Attachment, AuditError
@@ -18,7 +20,6 @@ _ATTACHMENTS: Final = "SELECT uuid, compressedSize, rowid FROM AttachedFiles ORD
 _CACHE_KIB: Final = 32 * 1024
 _WAITS: Final = "SELECT 1 FROM pending WHERE attachment_uuid = ?"
 _HELD: Final = "SELECT 1 FROM held WHERE attachment_uuid = ?"
-_FACTS: Final = "SELECT name, value FROM facts"
 
 
 class StoppedIndex:
@@ -49,15 +50,19 @@ class StoppedIndex:
 
 
 class StoppedLedger:
-    """The ledger of an Orthanc that is stopped.
+    """The ledger of an Orthanc that is stopped, with what waits in its journal.
 
     Args:
-        connection: To its file; None where there is no ledger: then nothing waits, and nobody knows how Orthanc ended.
+        path: Its file.
+        connection: To it; None where there is no ledger: then nothing waits, and nobody knows how Orthanc ended.
     """
 
-    def __init__(self, connection: sqlite3.Connection | None) -> None:
+    def __init__(self, path: Path | None, connection: sqlite3.Connection | None) -> None:
         self._connection = connection
-        if connection is not None:
+        self._in_journal: set[str] = set()
+        if path is not None and connection is not None:
+            self._facts: dict[str, str] = dict(connection.execute(queries.FACTS).fetchall())
+            self._in_journal = {record.attachment_uuid for record in unmoved(path, self._facts)}
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             # A ledger of version 1 that was not opened since has no table of held files.
             self._statements = [_WAITS, _HELD] if "held" in tables else [_WAITS]
@@ -65,15 +70,16 @@ class StoppedLedger:
     def waits(self, attachment_uuid: str) -> bool:
         """Whether it has a pending deletion of an attachment."""
         connection = self._connection
-        return connection is not None and any(
-            connection.execute(statement, (attachment_uuid,)).fetchone() for statement in self._statements
+        return connection is not None and (
+            attachment_uuid in self._in_journal
+            or any(connection.execute(statement, (attachment_uuid,)).fetchone() for statement in self._statements)
         )
 
     def headers_within_s(self) -> float | None:
         """How far back the next start will look for header copies, as headers.how_far_back_s says."""
         if self._connection is None:
             return None
-        facts = dict(self._connection.execute(_FACTS).fetchall())
+        facts = self._facts
         return headers.how_far_back_s(
             unclean=ended_badly(facts["clean"], facts["boot_id"]), known_missing=facts.get("headers_missing") == "1"
         )
@@ -107,12 +113,12 @@ def stopped_ledger(path: Path | None) -> Iterator[StoppedLedger]:
         AuditError: Damaged, or no ledger.
     """
     if path is None:
-        yield StoppedLedger(None)
+        yield StoppedLedger(None, None)
         return
     owner = OwnerLock(path)
     try:
         with _read_only(path, "the ledger") as connection:
-            yield StoppedLedger(connection)
+            yield StoppedLedger(path, connection)
     finally:
         owner.release()
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import DeferredDeleteError, StorageError
-from ..ledger.ledger import Ledger
+from ..intake import Intake
 from ..orthanc_client import OrthancClient, OrthancRequestError
 from ..request_pacing import RequestPacing
 from ..storage.header_copies import HeaderCopy, made_from_image
@@ -57,16 +57,16 @@ class OnlineAudit:
 
     Args:
         storage: The files.
-        ledger: The pending deletions.
+        intake: The pending deletions.
         orthanc: The client that lists attachments.
         headers_left_out: Whether the start left header copies for the next one, which then compares all that there are.
     """
 
     def __init__(
-        self, storage: Storage, ledger: Ledger, orthanc: OrthancClient, *, headers_left_out: bool = False
+        self, storage: Storage, intake: Intake, orthanc: OrthancClient, *, headers_left_out: bool = False
     ) -> None:
         self._storage = storage
-        self._ledger = ledger
+        self._intake = intake
         self._orthanc = orthanc
         self._headers_left_out = headers_left_out
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class OnlineAudit:
             return compare(
                 Walk(self._storage.root, self._walked),
                 (Attachment(*row) for row in rows),
-                waits=self._ledger.restores.waits,
+                waits=self._intake.waits,
                 look_again=self._look_again,
                 alive_may_wait=True,
             )
@@ -180,7 +180,7 @@ class OnlineAudit:
         """The index first, then memory, then the file; an orphan's ledger was asked before its file."""
         uuid = finding.attachment_uuid
         if attachment is None:
-            stays = self._storage.size(uuid) == finding.disk_bytes and not self._ledger.restores.waits(uuid)
+            stays = self._storage.size(uuid) == finding.disk_bytes and not self._intake.waits(uuid)
             return Verdict.FINDING if stays else Verdict.FITS
         known = self._ask(attachment.uri)
         if known is None or known["Uuid"] != uuid:

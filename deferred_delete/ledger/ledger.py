@@ -1,17 +1,23 @@
 """The ledger: the files that Orthanc asked to remove and that may still be on disk."""
 
 import logging
+import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import StateError
-from ..settings import Durability
+from ..journal.leftovers import Leftovers
+from ..journal.record import Record
+from ..journal.segment import Segment
 from . import queries
 from .clock import LedgerClock
 from .database import Database, encode
 from .deleted_studies import DeletedStudies
 from .drain_order import DrainOrder
+from .place import journal_folder
 from .power_loss import PowerLoss
 from .restores import Restores
 from .rows import Claim, Counts, FailedRow, Failure
@@ -25,9 +31,8 @@ class Ledger:
 
     Args:
         path: The ledger's file; made if missing, in a folder that exists.
-        durability: "process": what ``enqueue`` recorded survives SIGKILL. "power": it survives a power cut, at a sync
-            each.
-        busy_timeout_ms: The longest ``enqueue`` waits for another process, in ms.
+        grace_ms: The time from a request in the journal to the first attempt, in ms.
+        busy_timeout_ms: The longest a write waits for another process, in ms.
         wall: Seconds since 1970; read once.
 
     Attributes:
@@ -38,24 +43,26 @@ class Ledger:
         restores: Restores, and the files they hold.
         order: The order "drain now".
         recovered: Claims of a process that died, given back at open.
+        identity: 16 random bytes, which say whose a journal is.
+        empty_segments: Segments that the last run left and that can be used.
 
     Raises:
         LedgerRefusedError: Not a ledger, corrupt, from the future, or open elsewhere. The file is left as it was.
         LedgerError: It could not be made or opened.
+        JournalError: What the last run left in the journal can not be read.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        durability: Durability = "process",
-        busy_timeout_ms: int = 50,
-        wall: Callable[[], float] = time.time,
+        self, path: Path, *, grace_ms: int = 0, busy_timeout_ms: int = 300, wall: Callable[[], float] = time.time
     ) -> None:
         self.path = path
-        self._database = Database(path, durability, busy_timeout_ms / 1000)
+        self.grace_ms = grace_ms
+        self._record_lock = threading.Lock()
+        self._database = Database(path, busy_timeout_ms / 1000)
         try:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
+            self.identity = self._identity()
+            self.empty_segments = self._record_leftovers()
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
             self.deleted_studies = DeletedStudies(self._database)
@@ -64,7 +71,6 @@ class Ledger:
             self.power_loss = PowerLoss(self._database)
             self.power_loss.note_start(self._newest_id, self._newest_enqueued_at())
             self.recovered = self.recover()
-            self._database.checkpoint_fully()
         except BaseException:
             self.close(clean=False)  # what the last run left has not been checked yet
             raise
@@ -87,33 +93,70 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close(clean=not self.power_loss.unclean)  # only a start of Orthanc checks header copies
 
-    def enqueue(self, attachment_uuid: str, content_type: int, grace_ms: int = 0) -> int:
-        """Records that a file may be deleted. Has to be fast: Orthanc holds the lock of its index meanwhile.
-
-        Returns:
-            When it is due, in ms since 1970. A second request for an attachment changes nothing.
-
-        Raises:
-            LedgerError: It was not recorded (LedgerBusyError, LedgerClosedError, a full disk, ...).
-        """
-        now_ms = self.clock.now_ms()
-        with self._database.intake_lock:
-            self._newest_id += 1
-            self._database.enqueue((self._newest_id, attachment_uuid, content_type, now_ms, now_ms + grace_ms))
-        return now_ms + grace_ms
-
     def enqueue_many(self, rows: Iterable[tuple[str, int]], grace_ms: int = 0) -> int:
         """Records many (attachment_uuid, content_type) in one transaction; returns how many were new.
+
+        A second request for an attachment changes nothing.
 
         Raises:
             LedgerError: None was recorded.
         """
         now_ms = self.clock.now_ms()
-        with self._database.intake_lock:
-            first = self._newest_id + 1
-            numbered = [(first + n, *row, now_ms, now_ms + grace_ms) for n, row in enumerate(rows)]
-            self._newest_id += len(numbered)
-        return self._database.write("record deletions in", queries.ENQUEUE_MANY, encode(numbered))
+        with self._record_lock:
+            numbered = self._numbered([(*row, now_ms, now_ms + grace_ms) for row in rows])
+            return self._database.write("record deletions in", queries.ENQUEUE, numbered)
+
+    def record(self, records: Sequence[Record], position: int) -> None:
+        """Records what is in the journal before a sequence number, and that this was done, in one transaction.
+
+        Args:
+            records: All that are not in the ledger yet.
+            position: That sequence number.
+
+        Raises:
+            LedgerError: Nothing was recorded.
+        """
+        with self._record_lock:
+            rows = [
+                (uuid, content_type, at_ms, at_ms + self.grace_ms) for _sequence, uuid, content_type, at_ms in records
+            ]
+            self._database.write_together(
+                "record deletions in",
+                (queries.ENQUEUE, (self._numbered(rows),)),
+                (queries.PUT_FACT, (queries.JOURNAL_POSITION, str(position))),
+            )
+
+    def _numbered(self, rows: Sequence[tuple[Any, ...]]) -> str:
+        first = self._newest_id + 1
+        self._newest_id += len(rows)
+        return encode([(first + number, *row) for number, row in enumerate(rows)])
+
+    @property
+    def journal_position(self) -> int:
+        """The sequence number before which all of the journal is in the ledger."""
+        rows = self._database.query(queries.READ_FACT, queries.JOURNAL_POSITION)
+        return int(rows[0][0]) if rows else 0
+
+    def _identity(self) -> bytes:
+        """The ledger's identity; made for a ledger that has none."""
+        rows = self._database.query(queries.READ_FACT, queries.JOURNAL_IDENTITY)
+        if not rows:
+            self._database.write("mark", queries.PUT_FACT, queries.JOURNAL_IDENTITY, secrets.token_hex(16))
+            return self._identity()
+        return bytes.fromhex(rows[0][0])
+
+    def _record_leftovers(self) -> list[Segment]:
+        """Records what the last run left in the journal; returns the segments that can be used again."""
+        leftovers, recorded = Leftovers(journal_folder(self.path), self.identity), 0
+        for records in leftovers.records(self.journal_position):
+            recorded += len(records)
+            self.record(records, records[-1].sequence + 1)
+        if recorded:
+            _log.info(
+                "%d deletions that the last run left in the journal are in the ledger %s now", recorded, self.path
+            )
+        self._database.sync()
+        return leftovers.clear()
 
     def claim(self, limit: int, now_ms: int) -> list[Claim]:
         """Takes up to ``limit`` rows that are due at ``now_ms``, the longest due first.
@@ -174,7 +217,12 @@ class Ledger:
 
     def counts(self) -> Counts:
         """Rows by state; takes no longer with ten million rows than with ten."""
-        return Counts(*self._database.query(queries.COUNTS)[0])
+        return self.counts_and_position()[0]
+
+    def counts_and_position(self) -> tuple[Counts, int]:
+        """``counts`` and ``journal_position`` of one moment."""
+        *counts, position = self._database.query(queries.COUNTS_AND_POSITION)[0]
+        return Counts(*counts), int(position or 0)
 
     def oldest(self) -> int | None:
         """When the oldest request was recorded (ms since 1970); None without any."""
@@ -187,7 +235,7 @@ class Ledger:
     @property
     def newest_id(self) -> int:
         """The newest pending_id; costs no query."""
-        with self._database.intake_lock:  # an id is taken before its row is written, under this lock
+        with self._record_lock:  # an id is taken before its row is written, under this lock
             return self._newest_id
 
     @property
@@ -199,17 +247,9 @@ class Ledger:
     def paused(self, paused: bool) -> None:
         self._database.write("pause or resume", queries.WRITE_FACTS, encode({"paused": str(int(paused))}))
 
-    @property
-    def checkpoint_due(self) -> bool:
-        """Whether the log has grown enough for ``checkpoint``."""
-        return self._database.checkpoint_due
-
-    def checkpoint(self, *, fully: bool = False) -> None:
-        """Copies the log back into the ledger's file; called by the worker. Raises LedgerError."""
-        if fully:
-            self._database.checkpoint_fully()
-        else:
-            self._database.checkpoint()
+    def sync(self) -> None:
+        """Brings everything that is recorded to the disk. Raises LedgerError."""
+        self._database.sync()
 
     def _newest_enqueued_at(self) -> int:
         return self._first(queries.NEWEST_ENQUEUED_AT) or 0

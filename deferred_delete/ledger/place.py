@@ -32,3 +32,8 @@ def ledger_place(new: Path, *earlier: Path) -> Path:
             "(DeferredDelete.Path, or --ledger), or finish the other with 'deferred_delete drain' and move it away"
         )
     return found[0] if found else new
+
+
+def journal_folder(ledger: Path) -> Path:
+    """The folder of the intake journal that belongs to a ledger."""
+    return ledger.with_name(f"{ledger.name}.intake")

@@ -1,21 +1,15 @@
-"""Every statement of the ledger, named and described. The hot ones have a query-plan test.
-
-Each change is one statement and its own transaction. A transaction of several would keep SQLite's write lock while
-Python goes from one to the next, and Python only goes on when it gets its global lock back: with one busy Python thread
-in Orthanc, enqueues were seen to wait 100 ms for a worker that needed 1 ms.
-"""
+"""Every statement of the ledger, named and described. The hot ones have a query-plan test."""
 
 from typing import Final
 
-# Records one deletion. A second request for the same attachment changes nothing. Only the attachment may conflict: a
-# clash of pending_id must be an error, since DO NOTHING would then forget a deletion.
-ENQUEUE: Final = """
-INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (attachment_uuid) DO NOTHING
-"""
+# Facts of the journal: the ledger's identity, and the sequence number before which all records are in the ledger.
+JOURNAL_IDENTITY: Final = "journal_identity"
+JOURNAL_POSITION: Final = "journal_position"
 
-# The same for many. [[pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at], ...]
-ENQUEUE_MANY: Final = """
+# Records deletions. A second request for the same attachment changes nothing. Only the attachment may conflict: a clash
+# of pending_id must be an error, since DO NOTHING would then forget a deletion.
+# [[pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at], ...]
+ENQUEUE: Final = """
 INSERT INTO pending (pending_id, attachment_uuid, content_type, enqueued_at, next_attempt_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true
 ON CONFLICT (attachment_uuid) DO NOTHING
@@ -126,6 +120,11 @@ OLDEST: Final = "SELECT enqueued_at FROM pending ORDER BY pending_id LIMIT 1"
 # Rows by state, kept by triggers.
 COUNTS: Final = "SELECT pending, claimed, failed FROM counts"
 
+# The same, and how far the journal has been moved, at one moment: what is moved meanwhile is counted once.
+COUNTS_AND_POSITION: Final = f"""
+SELECT pending, claimed, failed, (SELECT value FROM facts WHERE name = '{JOURNAL_POSITION}') FROM counts
+"""  # noqa: S608  constants only
+
 # The newest rows, backwards from an id: what was recorded just before the machine went down.
 NEWEST_FIRST: Final = """
 SELECT pending_id, attachment_uuid, enqueued_at FROM pending WHERE pending_id < ? ORDER BY pending_id DESC LIMIT ?
@@ -145,12 +144,7 @@ FROM pending WHERE state = 'failed' AND pending_id > ? ORDER BY pending_id LIMIT
 
 PUT_FACT: Final = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 READ_FACT: Final = "SELECT value FROM facts WHERE name = ?"
+FACTS: Final = "SELECT name, value FROM facts"
 
 # {name: value, ...}
 WRITE_FACTS: Final = "UPDATE facts SET value = new.value FROM json_each(?) AS new WHERE name = new.key"
-
-# Copies the write-ahead log into the ledger as far as it goes, waiting for nobody and making nobody wait.
-CHECKPOINT_PASSIVE: Final = "PRAGMA wal_checkpoint(PASSIVE)"
-
-# The same, to the end, with a sync; the log starts over.
-CHECKPOINT_TRUNCATE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"

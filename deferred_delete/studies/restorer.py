@@ -45,6 +45,7 @@ class Restorer:
         ledger: Where pending deletions, headers and restores are recorded.
         headers: Reads the headers of waiting files.
         reimport: Gives files back to Orthanc.
+        move_journal: Brings all that was deleted until now into the ledger.
         withhold: Pauses the worker while a restore looks for its files, and only then.
         given_back: Called when files went back to the worker.
         stopped: Whether to stop; called before each file.
@@ -56,6 +57,7 @@ class Restorer:
         headers: HeaderReader,
         reimport: Reimport,
         *,
+        move_journal: Callable[[], None],
         withhold: Callable[[], None],
         given_back: Callable[[], None],
         stopped: Callable[[], bool],
@@ -64,6 +66,7 @@ class Restorer:
         self._restores = ledger.restores
         self._headers = headers
         self._reimport = reimport
+        self._move_journal = move_journal
         self._withhold = withhold
         self._given_back = given_back
         self._stopped = stopped
@@ -92,7 +95,10 @@ class Restorer:
         return min([self._headers.look(), *((each.next_attempt_at - now_ms) / 1000 for each in restores)])
 
     def _gather(self, restore: Restore) -> float:
-        until = self._gather_until.setdefault(restore.restore_id, self._ledger.newest_id)
+        if restore.restore_id not in self._gather_until:
+            self._move_journal()
+            self._gather_until[restore.restore_id] = self._ledger.newest_id
+        until = self._gather_until[restore.restore_id]
         if self._headers.read_towards(until):
             return 0.0
         if not self._restores.hold(restore):

@@ -34,7 +34,7 @@ class StudyService:
         self._same_image = same_image
         self._audit = OnlineAudit(
             deferred_delete.storage,
-            deferred_delete.ledger,
+            deferred_delete.intake,
             self._orthanc,
             headers_left_out=deferred_delete.headers_left_out,
         )
@@ -48,6 +48,7 @@ class StudyService:
             self._ledger,
             HeaderReader(self._ledger, self._all.storage),
             Reimport(self._all.storage, self._orthanc, self._same_image),
+            move_journal=self._all.intake.move_all,
             withhold=self._withhold_while_gathering,
             given_back=self._worker.wake,
             stopped=stopped,
@@ -83,7 +84,9 @@ class StudyService:
 
     def headers_waiting(self) -> bool:
         """Whether headers of some waiting files have not been read yet. Raises LedgerError."""
-        return bool(self._ledger.deleted_studies.unread(self._ledger.deleted_studies.read_until(), 1))
+        return self._all.intake.waiting > 0 or bool(
+            self._ledger.deleted_studies.unread(self._ledger.deleted_studies.read_until(), 1)
+        )
 
     def restore(self, study_instance_uid: str) -> bool:
         """Requests a restore; False if one is under way already.

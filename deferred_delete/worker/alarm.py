@@ -1,39 +1,28 @@
 """What wakes the worker's thread while it sleeps."""
 
-import enum
 import threading
 
 
-class WakeFor(enum.Enum):
-    """Which new deletions wake the worker, where it is not "those due before a certain moment"."""
-
-    EVERY = enum.auto()
-    # It could do nothing about them now, and wakes by itself when it can.
-    NONE = enum.auto()
-
-
 class Alarm:
-    """An event, and the rule that says which new deletions set it.
+    """An event that new deletions set only while the worker would sleep through them.
 
     Attributes:
-        wake_for: A WakeFor, or a time in ms since 1970: then deletions that are due before it.
+        wakes_for_deletions: Whether the worker would. Set by the worker, before it looks into the journal.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.wake_for: WakeFor | int = WakeFor.EVERY
+        self.wakes_for_deletions = True
 
-    def wakes_for(self, due_ms: int) -> bool:
-        """Whether a deletion due at ``due_ms`` (ms since 1970) would be slept through otherwise."""
-        rule = self.wake_for  # read once: the worker changes it meanwhile
-        if isinstance(rule, WakeFor):
-            return rule is WakeFor.EVERY
-        return due_ms < rule
+    def notify(self) -> None:
+        """Tells of a new deletion. Cheap: Orthanc holds the lock of its index."""
+        if self.wakes_for_deletions:
+            self.wakes_for_deletions = False  # of a thousand deletions the first wakes the worker
+            self._event.set()
 
     def ring(self) -> None:
         """Wakes the worker."""
-        if not self._event.is_set():
-            self._event.set()
+        self._event.set()
 
     def clear(self) -> None:
         """Forgets earlier rings. Called before the worker reads anything: later rings cut its sleep short."""

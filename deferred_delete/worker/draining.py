@@ -3,7 +3,6 @@
 import math
 
 from ..ledger.ledger import Ledger
-from .alarm import Alarm, WakeFor
 from .drainer import Drainer
 from .rest import Rest
 from .wait_reason import WaitReason
@@ -17,24 +16,19 @@ class Draining:
         ledger: Where the deletions are.
         drainer: Drains one batch.
         window: Whether deletions may run.
-        alarm: Gets the rule by which new deletions end the sleep.
         waiting: Gets the reason to wait.
     """
 
-    def __init__(
-        self, ledger: Ledger, drainer: Drainer, window: DrainWindow, alarm: Alarm, waiting: WaitReason
-    ) -> None:
+    def __init__(self, ledger: Ledger, drainer: Drainer, window: DrainWindow, waiting: WaitReason) -> None:
         self._ledger = ledger
         self._drainer = drainer
         self._window = window
-        self._alarm = alarm
         self._waiting = waiting
         self._rest = Rest()
 
     def step(self) -> float:
         """Drains one batch, if there is one to drain; returns how long to sleep, in seconds. Raises LedgerError."""
         if (left_s := self._rest.left_s) > 0:
-            self._alarm.wake_for = WakeFor.NONE
             return left_s
         self._drainer.recover()
         due_ms = self._ledger.next_due()
@@ -60,16 +54,13 @@ class Draining:
     def _wait_until(self, due_ms: int | None, now_ms: int) -> float:
         self._rest.reset()
         if due_ms is None:
-            self._alarm.wake_for = WakeFor.EVERY
             self._waiting.set_due(None)
             return math.inf
-        self._alarm.wake_for = due_ms
         wait_s = (due_ms - now_ms) / 1000
         self._waiting.set_due(wait_s)
         return wait_s
 
     def _wait_for_window(self) -> float:
-        self._alarm.wake_for = WakeFor.NONE
         opens_in_s = self._window.opens_in_s()
         self._waiting.set("schedule", opens_in_s)
         return self._window.check_again_s(opens_in_s)

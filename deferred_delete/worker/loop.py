@@ -6,7 +6,7 @@ from typing import Final
 from support.rate_limited_log import RateLimitedLog
 
 from ..errors import DeferredDeleteError, LedgerClosedError
-from .alarm import Alarm, WakeFor
+from .alarm import Alarm
 from .control import Control, Mode
 from .counters import Counters
 from .draining import Draining
@@ -52,7 +52,6 @@ class Loop:
             if self._control.mode is Mode.STOPPING:
                 break
             self._alarm.wait(min(self._cycle_safely(), _MAX_SLEEP_S))
-        self._upkeep.last_try()
 
     def _cycle_safely(self) -> float:
         """One cycle, whatever happens; returns how long to sleep, in seconds."""
@@ -62,7 +61,6 @@ class Loop:
             self._control.stop(True)
             return 0.0
         except Exception as error:  # noqa: BLE001  the thread outlives everything: without it nothing is ever deleted
-            self._alarm.wake_for = WakeFor.NONE
             self._counters.last_error = str(error) or repr(error)
             expected = isinstance(error, DeferredDeleteError)
             sleep_s = self._draining.rest()
@@ -71,13 +69,10 @@ class Loop:
             return sleep_s
 
     def _cycle(self) -> float:
-        # Set before the next due time is read: a deletion recorded after that would otherwise be slept through.
-        self._alarm.wake_for = WakeFor.EVERY
         sleep_s = self._upkeep.do()
         mode = self._control.mode
         if mode is Mode.WITHHELD:
             self._draining.recover()  # a restore waits for what a batch that ended in an error still holds
         if mode in (Mode.WITHHELD, Mode.PAUSED):
-            self._alarm.wake_for = WakeFor.NONE
             return sleep_s
         return min(sleep_s, self._draining.step())

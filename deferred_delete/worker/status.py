@@ -4,11 +4,10 @@ import dataclasses
 
 import msgspec
 
-from ..ledger.ledger import Ledger
+from ..intake import Intake
 from ..settings import Settings
 from ..storage.free_disk import DiskPressure, FreeDisk
 from ..storage.storage import Storage
-from .backlog import Backlog
 from .control import Control
 from .counters import Counters
 from .throttle import Throttle
@@ -18,7 +17,8 @@ from .wait_reason import WaitReason, estimate_s
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The worker and its ledger at one moment.
 
-    ``unrecorded`` deletions are in memory only. ``waiting_for`` is what keeps the worker from deleting: pause,
+    ``in_journal`` of the ``pending`` ones are not in the ledger yet. ``lost`` ones, since start, had no room in the
+    journal and are left to an audit. ``waiting_for`` is what keeps the worker from deleting: pause,
     schedule, grace (the grace period), retry (of failed files), trouble (the ledger or the whole disk), stopped; none
     while it deletes or nothing is pending. ``waiting_until`` is an ISO 8601 time; none if that is not known. ``left_s``
     estimates how long all that is pending takes. ``unwritten_header_copies`` are in memory until ingest pauses, for
@@ -30,7 +30,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
     claimed: int
     failed: int
-    unrecorded: int
+    in_journal: int
+    lost: int
     oldest_age_s: float | None
     waiting_for: str | None
     waiting_until: str | None
@@ -52,10 +53,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class StatusReader:
     """Assembles a Status from what the worker consists of. Any thread."""
 
-    ledger: Ledger
+    intake: Intake
     storage: Storage
     settings: Settings
-    backlog: Backlog
     counters: Counters
     control: Control
     throttle: Throttle
@@ -65,7 +65,8 @@ class StatusReader:
 
     def read(self, *, running: bool) -> Status:
         """As fast with ten million rows as with ten. Raises LedgerError."""
-        counts, oldest = self.ledger.counts(), self.ledger.oldest()
+        ledger = self.intake.ledger
+        counts, oldest = self.intake.counts(), self.intake.oldest()
         counters, paused = self.counters, self.control.paused
         waiting_for, waiting_until = self.waiting.describe(
             counts, paused=paused, withheld=self.control.withheld, running=running
@@ -76,12 +77,13 @@ class StatusReader:
             pending=counts.pending,
             claimed=counts.claimed,
             failed=counts.failed,
-            unrecorded=len(self.backlog),
-            oldest_age_s=None if oldest is None else max(0, self.ledger.clock.now_ms() - oldest) / 1000,
+            in_journal=self.intake.waiting,
+            lost=self.intake.lost,
+            oldest_age_s=None if oldest is None else max(0, ledger.clock.now_ms() - oldest) / 1000,
             waiting_for=waiting_for,
             waiting_until=waiting_until,
             left_s=estimate_s(counts.total, counters.files_per_second(), self.settings),
-            draining_now=self.ledger.order.active,
+            draining_now=ledger.order.active,
             disk_pressure=self.pressed(),
             free_disk_bytes=self.free_disk(),
             unwritten_header_copies=self.storage.unwritten,

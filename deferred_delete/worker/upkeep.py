@@ -1,83 +1,94 @@
-"""The worker's other tasks: record what could not be recorded, and checkpoint the ledger's log."""
+"""Moves deletions from the journal into the ledger, and keeps the journal ready."""
 
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
-from ..errors import DeferredDeleteError, LedgerError
-from ..ledger.ledger import Ledger
+from support.rate_limited_log import RateLimitedLog
+
+from ..errors import DeferredDeleteError, LedgerClosedError
+from ..intake import Intake
 from ..storage.storage import Storage
-from .backlog import Backlog
+from .alarm import Alarm
 from .counters import Counters
 
 _log = logging.getLogger(__name__)
 
-# After this long, what the ledger refused is tried again, and so is a checkpoint that was incomplete.
+# How long deletions gather in the journal. One by one they would cost more, and the worker would take Python's lock
+# from the very thread that deletes.
+GATHER_S: Final = 0.2
+# After this long, what the ledger or the disk refused is tried again.
 _RETRY_S: Final = 1.0
-_NOTHING_TO_DO_S: Final = math.inf
+# Files deleted at a time while the ledger takes nothing.
+_CARRY_OUT_AT_ONCE: Final = 64
 
 
 class Upkeep:
     """For the worker's thread alone.
 
     Args:
-        ledger: Where deletions are recorded.
+        intake: The journal and the ledger.
         storage: Where the files are.
-        backlog: Deletions that could not be recorded.
+        alarm: Told whether new deletions have to wake the worker.
         counters: Gets the last error.
-
-    Attributes:
-        wakes_for_log: Whether an enqueue must wake the worker when the log has grown.
+        may_delete: Whether files may be deleted now.
     """
 
-    def __init__(self, ledger: Ledger, storage: Storage, backlog: Backlog, counters: Counters) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, intake: Intake, storage: Storage, alarm: Alarm, counters: Counters, may_delete: Callable[[], bool]
+    ) -> None:
+        self._intake = intake
         self._storage = storage
-        self._backlog = backlog
+        self._alarm = alarm
         self._counters = counters
-        self._backlog_after = self._checkpoint_after = 0.0
-        self.wakes_for_log = True
+        self._may_delete = may_delete
+        self._next_at: float | None = 0.0  # at first the journal has to be made ready
+        self._log_limit = RateLimitedLog()
 
     def do(self) -> float:
-        """Does what is due; returns how long to sleep until the next, in seconds. Raises LedgerError."""
-        return min(self._settle_backlog(), self._checkpoint())
+        """Does what is due; returns how long to sleep until the next, in seconds. Raises LedgerClosedError."""
+        self._alarm.wakes_for_deletions = True  # before the journal is read: what is added after that has to wake us
+        if self._next_at is None and not self._intake.waiting:
+            return math.inf
+        self._alarm.wakes_for_deletions = False
+        now = time.monotonic()
+        if self._next_at is None:
+            self._next_at = now + GATHER_S
+        if now < self._next_at:
+            return self._next_at - now
+        return self._move()
 
-    def last_try(self) -> None:
-        """Before the process ends: logs what can still be neither recorded nor done as orphans."""
-        self._backlog.retry(self._record_or_unlink)
-        if self._backlog:
-            _log.error("%d deletions could be neither recorded nor done; they are orphans now", len(self._backlog))
-
-    def _settle_backlog(self) -> float:
-        if not self._backlog:
-            return _NOTHING_TO_DO_S
-        wait_s = self._backlog_after - time.monotonic()
-        if wait_s <= 0:
-            self._backlog.retry(self._record_or_unlink)
-            wait_s = _RETRY_S
-            self._backlog_after = time.monotonic() + wait_s
-        return wait_s if self._backlog else _NOTHING_TO_DO_S
-
-    def _record_or_unlink(self, attachment_uuid: str, content_type: int) -> bool:
+    def _move(self) -> float:
         try:
-            self._ledger.enqueue(attachment_uuid, content_type)
-        except LedgerError:
-            try:
-                self._storage.unlink(attachment_uuid)
-            except DeferredDeleteError as error:
-                self._counters.last_error = str(error)
-                return False
-        return True
+            more = self._intake.move()
+        except LedgerClosedError:
+            raise
+        except DeferredDeleteError as error:
+            self._note(error)
+            return self._carry_out()
+        self._tidy()
+        self._next_at = time.monotonic() if more else None
+        return 0.0
 
-    def _checkpoint(self) -> float:
-        self.wakes_for_log = True  # before the log is checked: an enqueue after that must wake the worker
-        wait_s = self._checkpoint_after - time.monotonic()
-        if self._ledger.checkpoint_due and wait_s <= 0:
-            wait_s = _RETRY_S
-            self._checkpoint_after = time.monotonic() + wait_s
-            self._ledger.checkpoint()
-        if not self._ledger.checkpoint_due:
-            return _NOTHING_TO_DO_S
-        self.wakes_for_log = False  # checked again after wait_s anyway
-        return max(0.0, wait_s)
+    def _carry_out(self) -> float:
+        """The ledger takes nothing: on a full disk it never would, unless files go."""
+        self._tidy()
+        deleted = self._intake.carry_out(self._storage.delete, _CARRY_OUT_AT_ONCE) if self._may_delete() else 0
+        self._counters.deleted += deleted
+        self._next_at = time.monotonic() + (0.0 if deleted else _RETRY_S)
+        return 0.0 if deleted else _RETRY_S
+
+    def _tidy(self) -> None:
+        try:
+            self._intake.tidy()
+        except LedgerClosedError:
+            raise
+        except DeferredDeleteError as error:
+            self._note(error)
+
+    def _note(self, error: DeferredDeleteError) -> None:
+        self._counters.last_error = str(error)
+        if (more := self._log_limit.allow()) is not None:
+            _log.error("deletions wait in the journal, tried again in %g s: %s%s", _RETRY_S, error, more)

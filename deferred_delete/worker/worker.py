@@ -4,12 +4,11 @@ import random
 import threading
 from collections.abc import Callable
 
-from ..ledger.ledger import Ledger
+from ..intake import Intake
 from ..settings import Settings
 from ..storage.free_disk import DiskPressure, FreeDisk
 from ..storage.storage import Storage
 from .alarm import Alarm
-from .backlog import Backlog
 from .control import Control
 from .counters import Counters, Outcome
 from .drainer import Drainer
@@ -27,10 +26,9 @@ class Worker:
     """Drains a ledger in one daemon thread.
 
     Args:
-        ledger: Where the deletions are; this worker is its only drainer.
+        intake: The journal and the ledger; this worker is their only drainer.
         storage: Where the files are.
         settings: Batch size, limits, schedule and retries.
-        backlog: Deletions that could not be recorded; the worker records or unlinks them when it can.
         jitter: From 0 up to, not including, 1.
         schedule: By default that of the settings; likewise ``pressed``, whether the disk is nearly full, and
             ``ingest``, whether instances are being stored.
@@ -42,10 +40,9 @@ class Worker:
 
     def __init__(
         self,
-        ledger: Ledger,
+        intake: Intake,
         storage: Storage,
         settings: Settings,
-        backlog: Backlog,
         *,
         jitter: Callable[[], float] = random.random,
         schedule: Schedule | None = None,
@@ -55,7 +52,8 @@ class Worker:
         self.counters = Counters()
         self.ingest = ingest or IngestWatch()
         pressed = pressed or DiskPressure(storage.root, settings.minimum_free_disk_percent)
-        self._ledger = ledger
+        self._intake = intake
+        self._ledger = ledger = intake.ledger
         self._control = Control(paused=ledger.paused)
         self._alarm = Alarm()
         self._window = DrainWindow(schedule or Schedule(settings.schedule), pressed, ledger)
@@ -71,14 +69,13 @@ class Worker:
             jitter=jitter,
         )
         waiting = WaitReason()
-        draining = Draining(ledger, self._drainer, self._window, self._alarm, waiting)
-        self._upkeep = Upkeep(ledger, storage, backlog, self.counters)
-        self._loop = Loop(self._control, self._alarm, self._upkeep, draining, self.counters)
+        draining = Draining(ledger, self._drainer, self._window, waiting)
+        upkeep = Upkeep(intake, storage, self._alarm, self.counters, lambda: not self._halted())
+        self._loop = Loop(self._control, self._alarm, upkeep, draining, self.counters)
         self._status = StatusReader(
-            ledger=ledger,
+            intake=intake,
             storage=storage,
             settings=settings,
-            backlog=backlog,
             counters=self.counters,
             control=self._control,
             throttle=throttle,
@@ -118,14 +115,9 @@ class Worker:
         """Wakes the worker."""
         self._alarm.ring()
 
-    def notify(self, due_ms: int) -> None:
-        """Wakes the worker if it would sleep through a new deletion. Cheap: Orthanc's index lock is held.
-
-        Args:
-            due_ms: When the deletion is due (ms since 1970); 0: it is in the backlog.
-        """
-        if due_ms == 0 or self._alarm.wakes_for(due_ms) or (self._upkeep.wakes_for_log and self._ledger.checkpoint_due):
-            self._alarm.ring()
+    def notify(self) -> None:
+        """Tells of a new deletion. Cheap: Orthanc's index lock is held."""
+        self._alarm.notify()
 
     def pause(self) -> None:
         """Stops draining after the file in hand, also across restarts. Raises LedgerError.
@@ -158,6 +150,7 @@ class Worker:
 
     def drain_now(self) -> None:
         """Drains all that waits now, without grace period and schedule, also across restarts. Raises LedgerError."""
+        self._intake.move_all()
         self._ledger.order.give()
         self._alarm.ring()
 

@@ -64,7 +64,7 @@ function drawIngest(answers, seconds) {
 
 function drawDeletion(status, seconds) {
   if (!status) return;
-  pendingChart.add(seconds, [status.pending + status.claimed + status.failed + status.unrecorded]);
+  pendingChart.add(seconds, [status.pending + status.claimed + status.failed]);
   parts.deletion(status);
   show("deletion-actions", ...deletionButtons(status));
 }

@@ -12,8 +12,8 @@ export function now(rates, deletions, associations, transcoding, memory) {
   const tiles = [];
   if (rates) tiles.push(tile(`${number(rates.instances, 1)} /s`, "instances stored"), tile(`${size(rates.bytes)}/s`, "received"));
   if (deletions) {
-    const waiting = deletions.pending + deletions.claimed + deletions.failed + deletions.unrecorded;
-    const trouble = deletions.failed + deletions.unrecorded > 0;
+    const waiting = deletions.pending + deletions.claimed + deletions.failed;
+    const trouble = deletions.failed + deletions.lost > 0;
     tiles.push(tile(number(waiting, 0), trouble ? "files wait, some failed" : "files wait for deletion", trouble ? "bad" : undefined));
   }
   if (deletions && deletions.free_disk_bytes !== null) tiles.push(tile(size(deletions.free_disk_bytes), "free on the storage disk", deletions.disk_pressure ? "bad" : undefined));
@@ -125,16 +125,17 @@ export function associations(status) {
 }
 
 export function deletion(status) {
-  const waiting = status.pending + status.claimed + status.failed + status.unrecorded;
+  const waiting = status.pending + status.claimed + status.failed;
   const rate = status.files_per_second;
   const words = byId("deletion-words");
-  words.className = `words ${status.failed || status.unrecorded ? "bad" : status.paused ? "warn" : ""}`;
+  words.className = `words ${status.failed || status.lost ? "bad" : status.paused ? "warn" : ""}`;
   words.textContent = deletionWords(status, waiting);
   show("deletion", table(["", ""], [
     ["wait", number(status.pending, 0)],
     ["in hand", number(status.claimed, 0)],
     ["failed, will be tried again", number(status.failed, 0)],
-    ...(status.unrecorded ? [["in memory only", number(status.unrecorded, 0)]] : []),
+    ...(status.in_journal ? [["of these not in the ledger yet", number(status.in_journal, 0)]] : []),
+    ...(status.lost ? [["lost, for an audit to find", number(status.lost, 0)]] : []),
     ["oldest", status.oldest_age_s === null ? "–" : duration(status.oldest_age_s)],
     ["rate", rate ? `${number(rate, 0)} files/s` : "–"],
     ["deleted since start", `${number(status.deleted_since_start, 0)} files, ${size(status.freed_bytes_since_start)}`],
@@ -150,7 +151,7 @@ const WAITS = {
 
 function deletionWords(status, waiting) {
   if (!status.running) return "The worker is not running: deletions are recorded and wait.";
-  if (status.unrecorded) return `The ledger cannot record: ${number(status.unrecorded, 0)} deletions are kept in memory only. ${status.last_error ?? ""}`;
+  if (status.lost) return `The journal had no room for ${number(status.lost, 0)} deletions: an audit finds their files. ${status.last_error ?? ""}`;
   if (status.paused) return `Paused by an operator: ${number(waiting, 0)} files wait, none is deleted.`;
   const pressure = status.disk_pressure ? " The disk is nearly full: schedule and limits are ignored." : "";
   if (status.failed) return `${number(status.failed, 0)} files could not be deleted and will be tried again. Last error: ${status.last_error ?? "–"}${pressure}`;

@@ -133,6 +133,6 @@ class DeletionPart(Part):
         return rest.json_answer(
             {
                 "DatabaseServerIdentifier": self._database_identifier,
-                "FilesPendingDeletion": status.pending + status.claimed + status.failed + status.unrecorded,
+                "FilesPendingDeletion": status.pending + status.claimed + status.failed,
             }
         )

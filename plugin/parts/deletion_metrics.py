@@ -16,13 +16,24 @@ def deletion_metrics(status: Status) -> Iterable[Metric]:
         "pending": status.pending,
         "claimed": status.claimed,
         "failed": status.failed,
-        "unrecorded": status.unrecorded,
     }
     yield Metric(
         f"{PREFIX}deletions_pending",
         "Files that wait for their deletion, by state.",
         "gauge",
         [({"state": k}, v) for k, v in states.items()],
+    )
+    yield single(
+        "deletions_in_journal",
+        "Of the pending ones, those that are not in the ledger yet.",
+        "gauge",
+        status.in_journal,
+    )
+    yield single(
+        "deletions_lost_total",
+        "Deletions since start that had no room in the journal; an audit finds their files.",
+        "counter",
+        status.lost,
     )
     yield single(
         "deletion_oldest_age_seconds",

@@ -1,0 +1,62 @@
+"""One record of the journal: 64 bytes, so that none crosses a page.
+
+| bytes | |
+|---|---|
+| 8 | sequence number |
+| 8 | time of the request, ms since 1970 |
+| 4 | Orthanc's content type |
+| 36 | attachment UUID, ASCII |
+| 4 | zero |
+| 4 | CRC-32 of the 60 bytes before, started from the CRC-32 of the ledger's identity |
+
+Integers are little-endian. The identity in the checksum makes a record of another ledger look damaged even where the
+file's header is damaged too: the wrong deletion would destroy a live file.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from zlib import crc32
+
+RECORD_BYTES: Final = 64
+_BODY: Final = struct.Struct("<QQI36s4x")
+_CHECKSUM: Final = struct.Struct("<I")
+_EMPTY: Final = bytes(RECORD_BYTES)
+
+
+class Record(NamedTuple):
+    """A request to remove an attachment."""
+
+    sequence: int
+    attachment_uuid: str
+    content_type: int
+    requested_at_ms: int
+
+
+def encode(sequence: int, attachment_uuid: str, content_type: int, requested_at_ms: int, seed: int) -> bytes:
+    """Returns the 64 bytes of a record.
+
+    Args:
+        sequence: Its number.
+        attachment_uuid: 36 ASCII characters.
+        content_type: Orthanc's, from 0 to 2**32 - 1.
+        requested_at_ms: Since 1970.
+        seed: The CRC-32 of the ledger's identity.
+
+    Raises:
+        struct.error: A number does not fit.
+    """
+    body = _BODY.pack(sequence, requested_at_ms, content_type, attachment_uuid.encode("ascii"))
+    return body + _CHECKSUM.pack(crc32(body, seed))
+
+
+def decode(slots: bytes | memoryview, seed: int) -> Iterator[Record | None]:
+    """Yields the records of whole slots in order, None for each that is damaged. Empty slots are passed over."""
+    for start in range(0, len(slots), RECORD_BYTES):
+        slot = bytes(slots[start : start + RECORD_BYTES])
+        body = slot[: _BODY.size]
+        if crc32(body, seed) == _CHECKSUM.unpack_from(slot, _BODY.size)[0]:
+            sequence, requested_at_ms, content_type, uuid = _BODY.unpack(body)
+            yield Record(sequence, uuid.decode("ascii"), content_type, requested_at_ms)
+        elif slot != _EMPTY:
+            yield None
