@@ -5,6 +5,7 @@ Knows nothing of Orthanc's SDK; the plugin hands it paths and settings and calls
 
 from .errors import (
     DeferredDeleteError,
+    JournalError,
     LedgerBusyError,
     LedgerClosedError,
     LedgerError,
@@ -13,6 +14,7 @@ from .errors import (
     StorageError,
     TakeoverError,
 )
+from .intake import Intake
 from .ledger.ledger import Ledger
 from .ledger.place import LEDGER_NAME, ledger_place
 from .service import DeferredDelete
@@ -36,6 +38,8 @@ __all__ = [
     "DelayedDeletionSettings",
     "FileStorage",
     "HeaderCopy",
+    "Intake",
+    "JournalError",
     "Ledger",
     "LedgerBusyError",
     "LedgerClosedError",

@@ -18,7 +18,7 @@ import pytest
 from harness.orthanc_process import OrthancError, OrthancProcess
 from harness.senders import http_upload
 from tests.conftest import ServerFactory
-from tests.integration.test_deletion import study_of, wait_until_drained
+from tests.integration.test_deletion import study_of, wait_until_drained, wait_until_moved
 from tests.support.patched_bundle import hold_header_copies
 
 pytestmark = pytest.mark.orthanc
@@ -53,6 +53,7 @@ def after_the_cut(
         shutil.copy(path, copies / path.name)
     server.start()
     server.json("DELETE", f"/studies/{study_of(server, uploaded[0])}")
+    wait_until_moved(server)
     server.kill()
     fall_back(server, copies)
     # Due at once, so that nothing but the check stands between the worker and the files.

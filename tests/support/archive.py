@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from deferred_delete import FileStorage, Ledger, Settings, StudyService, Worker
 from deferred_delete.studies.dicom_header import read_header
-from deferred_delete.worker.backlog import Backlog
+from tests.support.ledgers import enqueue
 
 
 class Answer(NamedTuple):
@@ -89,7 +89,7 @@ class Archive:
         """A process starts, on the same disk."""
         self.ledger = Ledger(self.folder / "ledger.db")
         self.ledger.clock = self.ledger.studies._clock = self.ledger.restores._clock = self.clock  # type: ignore[assignment]
-        self.worker = Worker(self.ledger, self.storage, Settings(grace_period=0), Backlog())
+        self.worker = Worker(self.ledger, self.storage, Settings(grace_period=0))
         parts = SimpleNamespace(ledger=self.ledger, storage=self.storage, worker=self.worker, headers_left_out=False)
         self.service = StudyService(parts, self, lambda _original, _stored: False)  # type: ignore[arg-type]
         self.service._background = self.thread = StepByHand()  # type: ignore[assignment]
@@ -123,7 +123,7 @@ class Archive:
 
     def delete(self, sop: str, grace_ms: int = 3_600_000) -> None:
         """What Orthanc's DELETE of an instance comes to."""
-        self.ledger.enqueue(self.instances.pop(sop), 1, grace_ms)
+        enqueue(self.ledger, self.instances.pop(sop), 1, grace_ms)
 
     def of(self, study: int) -> list[str]:
         return sorted(sop for sop in self.instances if sop.startswith(f"1.{study}."))

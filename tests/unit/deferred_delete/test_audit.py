@@ -12,6 +12,7 @@ import pytest
 
 from deferred_delete import FileStorage, Ledger
 from deferred_delete.audit.comparison import Attachment, Verdict, Walk, compare
+from tests.support.ledgers import enqueue
 from tests.unit.deferred_delete.test_cli import run  # noqa: F401  a fixture
 
 Uuids = Callable[[int], list[str]]
@@ -152,7 +153,7 @@ def test_without_an_index_or_with_orthanc_running_it_is_refused_in_one_line(run,
 
 def test_an_attachment_that_both_know_is_said(run, storage, archive) -> None:  # noqa: F811
     with Ledger(storage.root / "deferred-deletions.db") as ledger:
-        ledger.enqueue(archive[0], 1, 10_000_000)
+        enqueue(ledger, archive[0], 1, 10_000_000)
     kinds, _ = findings(run("audit", storage.root, "--json").stdout)
     assert kinds["alive and pending"] == {archive[0]}
 

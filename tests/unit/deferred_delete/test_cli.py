@@ -9,6 +9,7 @@ import pytest
 
 from deferred_delete import FileStorage, Ledger
 from deferred_delete.studies.dicom_header import Header
+from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
 
@@ -30,7 +31,7 @@ def run(repository: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def test_status_counts_while_the_ledger_is_in_use(run, ledger: Ledger, uuids: Uuids) -> None:
     for attachment in uuids(7):
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
     ledger.fail(claim.pending_id, "why", 0)
     ledger.paused = True
@@ -44,7 +45,7 @@ def test_status_counts_while_the_ledger_is_in_use(run, ledger: Ledger, uuids: Uu
 def test_list_shows_whole_lines_and_failed_ones_alone(run, ledger: Ledger, uuids: Uuids) -> None:
     attachments = uuids(5)
     for attachment in attachments:
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
     ledger.fail(claim.pending_id, "cannot unlink: Device or resource busy; expected better", 1)
     ledger.close()
@@ -120,7 +121,7 @@ def test_a_file_that_is_no_ledger_is_one_line(run, tmp_path: Path, command: str)
 
 
 def test_drain_does_not_touch_what_a_power_cut_left_in_doubt(run, ledger, storage, uuids: Uuids) -> None:
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     ledger.power_loss._write(suspect_since="1", suspect_until="1")
     ledger.close()
     answer = run("drain", ledger.path, "--storage", storage.root)
@@ -132,7 +133,7 @@ def test_drain_does_not_touch_what_a_power_cut_left_in_doubt(run, ledger, storag
 def test_drain_leaves_what_a_restore_holds_and_says_so(run, ledger: Ledger, storage: FileStorage, uuids: Uuids) -> None:
     (attachment,) = uuids(1)
     storage.create(attachment, b"x")
-    ledger.enqueue(attachment, 1)
+    enqueue(ledger, attachment, 1)
     (row,) = ledger.deleted_studies.unread(0, 1)
     ledger.deleted_studies.remember([(*row, 1, Header("1.2", "1.3", "", "", "", "", ""))])
     ledger.restores.request("1.2")

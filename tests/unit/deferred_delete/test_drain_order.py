@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
-from deferred_delete import FileStorage, Ledger, Settings, Worker
+from deferred_delete import FileStorage, Intake, Ledger, Settings, Worker
 from deferred_delete.ledger.rows import Failure
-from deferred_delete.worker.backlog import Backlog
+from tests.support.ledgers import enqueue
 
 HOUR_MS = 3_600_000
 Uuids = Callable[[int], list[str]]
@@ -32,7 +32,7 @@ def test_an_order_reaches_what_waits_and_nothing_that_comes_later(
 ) -> None:
     first, later = uuids(1200), uuids(5)
     stored(storage, ledger, first)  # more than one slice
-    worker = Worker(ledger, storage, Settings(schedule=never()), Backlog())
+    worker = Worker(Intake(ledger), storage, Settings(schedule=never()))
     worker.drain_now()
     stored(storage, ledger, later)
     assert worker.status().draining_now
@@ -49,9 +49,9 @@ def test_an_order_is_remembered_across_a_restart(tmp_path: Path, uuids: Uuids, w
     names = uuids(3)
     with Ledger(tmp_path / "ledger.db") as ledger:
         stored(storage, ledger, names)
-        Worker(ledger, storage, Settings(), Backlog()).drain_now()
+        Worker(Intake(ledger), storage, Settings()).drain_now()
     with Ledger(tmp_path / "ledger.db") as ledger:
-        worker = Worker(ledger, storage, Settings(), Backlog())
+        worker = Worker(Intake(ledger), storage, Settings())
         worker.start()
         wait_until(lambda: ledger.counts().total == 0)
         assert worker.stop(10)
@@ -61,7 +61,7 @@ def test_an_order_is_remembered_across_a_restart(tmp_path: Path, uuids: Uuids, w
 def test_a_pause_holds_against_an_order(storage: FileStorage, ledger: Ledger, uuids: Uuids) -> None:
     names = uuids(3)
     stored(storage, ledger, names)
-    worker = Worker(ledger, storage, Settings(), Backlog())
+    worker = Worker(Intake(ledger), storage, Settings())
     worker.pause()
     worker.drain_now()
     worker.start()
@@ -72,7 +72,7 @@ def test_a_pause_holds_against_an_order(storage: FileStorage, ledger: Ledger, uu
 def test_an_order_does_not_hurry_what_failed(ledger: Ledger, uuids: Uuids) -> None:
     """A file that cannot be unlinked would be tried again and again, as fast as the machine goes."""
     (name,) = uuids(1)
-    ledger.enqueue(name, 1)
+    enqueue(ledger, name, 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
     later = ledger.clock.now_ms() + HOUR_MS
     ledger.settle(failed=[Failure(claim.pending_id, "EBUSY", later)])
@@ -92,9 +92,9 @@ def test_retry_makes_all_that_failed_due_and_only_that(storage: FileStorage, led
     ledger.enqueue_many([(name, 1) for name in names[:2]])
     now = ledger.clock.now_ms()
     ledger.settle(failed=[Failure(claim.pending_id, "EIO", now + HOUR_MS) for claim in ledger.claim(9, now)])
-    ledger.enqueue(names[2], 1, HOUR_MS)
+    enqueue(ledger, names[2], 1, HOUR_MS)
     assert [(row.attempts, row.last_error) for row in ledger.failures(10)] == [(1, "EIO"), (1, "EIO")]
-    worker = Worker(ledger, storage, Settings(), Backlog())
+    worker = Worker(Intake(ledger), storage, Settings())
     assert worker.retry() == 2
     assert len(ledger.claim(9, ledger.clock.now_ms())) == 2
     assert worker.retry() == 0

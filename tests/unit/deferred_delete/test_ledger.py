@@ -13,6 +13,7 @@ import pytest
 
 from deferred_delete import Ledger, LedgerBusyError, LedgerClosedError, LedgerError, LedgerRefusedError, StateError
 from deferred_delete.ledger.rows import Counts, Failure
+from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
 
@@ -30,28 +31,28 @@ def _rows(path: Path) -> list[tuple[object, ...]]:
 
 def test_an_enqueued_deletion_is_seen_by_others_at_once(ledger: Ledger, uuids: Uuids) -> None:
     first, second = uuids(2)
-    ledger.enqueue(first, 1)
-    ledger.enqueue(second, 3)
+    enqueue(ledger, first, 1)
+    enqueue(ledger, second, 3)
     assert _rows(ledger.path) == [(first, 1, "pending", 0, None), (second, 3, "pending", 0, None)]
 
 
 def test_asking_twice_for_one_attachment_changes_nothing(ledger: Ledger, uuids: Uuids, clock) -> None:
     ledger.clock = clock
     (attachment,) = uuids(1)
-    ledger.enqueue(attachment, 1)
+    enqueue(ledger, attachment, 1)
     clock.time_ms += 1000
-    ledger.enqueue(attachment, 1)
+    enqueue(ledger, attachment, 1)
     assert ledger.counts() == (1, 0, 0)
     assert ledger.oldest() == clock.time_ms - 1000
     (claim,) = ledger.claim(10, clock.time_ms)
-    ledger.enqueue(attachment, 1)  # also while it is claimed
+    enqueue(ledger, attachment, 1)  # also while it is claimed
     assert ledger.counts() == (0, 1, 0)
     assert claim.attachment_uuid == attachment
 
 
 def test_nothing_is_claimed_before_its_grace_period_is_over(ledger: Ledger, uuids: Uuids, clock) -> None:
     ledger.clock = clock
-    due_ms = ledger.enqueue(uuids(1)[0], 1, grace_ms=60_000)
+    due_ms = enqueue(ledger, uuids(1)[0], 1, grace_ms=60_000)
     assert due_ms == clock.time_ms + 60_000 == ledger.next_due()
     assert ledger.claim(10, due_ms - 1) == []
     assert len(ledger.claim(10, due_ms)) == 1
@@ -61,7 +62,7 @@ def test_the_longest_due_are_claimed_first(ledger: Ledger, uuids: Uuids, clock) 
     ledger.clock = clock
     late, early, middle, early_too = uuids(4)
     for attachment, grace_ms in ((late, 30), (early, 10), (middle, 20), (early_too, 10)):
-        ledger.enqueue(attachment, 1, grace_ms)
+        enqueue(ledger, attachment, 1, grace_ms)
     now_ms = clock.time_ms + 30
     assert [claim.attachment_uuid for claim in ledger.claim(3, now_ms)] == [early, early_too, middle]
     assert [claim.attachment_uuid for claim in ledger.claim(3, now_ms)] == [late]
@@ -71,7 +72,7 @@ def test_the_longest_due_are_claimed_first(ledger: Ledger, uuids: Uuids, clock) 
 def test_a_row_goes_from_pending_over_claimed_and_failed_to_gone(ledger: Ledger, uuids: Uuids, clock) -> None:
     ledger.clock = clock
     (attachment,) = uuids(1)
-    ledger.enqueue(attachment, 1)
+    enqueue(ledger, attachment, 1)
     (claim,) = ledger.claim(1, clock.time_ms)
     assert ledger.counts() == (0, 1, 0)
     ledger.fail(claim.pending_id, "Device or resource busy", clock.time_ms + 500)
@@ -98,7 +99,7 @@ def test_a_row_goes_from_pending_over_claimed_and_failed_to_gone(ledger: Ledger,
     ids=["complete", "release", "fail"],
 )
 def test_only_a_claimed_row_can_be_settled(ledger: Ledger, uuids: Uuids, transition) -> None:
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     with pytest.raises(StateError, match=r"one of 1 rows in .* was not claimed"):
         transition(ledger, 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
@@ -128,7 +129,7 @@ def test_one_row_that_is_not_claimed_saves_all_the_others(ledger: Ledger, uuids:
 
 
 def test_an_error_with_quotes_and_newlines_is_kept_as_it_is(ledger: Ledger, uuids: Uuids) -> None:
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     (claim,) = ledger.claim(1, ledger.clock.now_ms())
     ledger.fail(claim.pending_id, 'it\'s "bad"\n\u00e9', 0)
     assert _rows(ledger.path)[0][4] == 'it\'s "bad"\n\u00e9'
@@ -136,10 +137,10 @@ def test_an_error_with_quotes_and_newlines_is_kept_as_it_is(ledger: Ledger, uuid
 
 def test_a_completed_rows_number_is_never_given_out_again(ledger: Ledger, uuids: Uuids) -> None:
     first, second = uuids(2)
-    ledger.enqueue(first, 1)
+    enqueue(ledger, first, 1)
     (stale,) = ledger.claim(1, ledger.clock.now_ms())
     ledger.complete([stale.pending_id])
-    ledger.enqueue(second, 1)
+    enqueue(ledger, second, 1)
     (fresh,) = ledger.claim(1, ledger.clock.now_ms())
     assert fresh.pending_id != stale.pending_id
     with pytest.raises(StateError):
@@ -165,7 +166,7 @@ def test_rows_survive_close_and_open(tmp_path: Path, uuids: Uuids) -> None:
     assert not (tmp_path / "l.db-wal").exists(), "closing copies the log back"
     with Ledger(tmp_path / "l.db") as ledger:
         assert ledger.counts() == (5, 0, 0)
-        ledger.enqueue(uuids(1)[0], 1)
+        enqueue(ledger, uuids(1)[0], 1)
         assert ledger.counts() == (6, 0, 0)
 
 
@@ -186,9 +187,9 @@ def test_hasten_makes_everything_due_in_slices(ledger: Ledger, uuids: Uuids, clo
 
 def test_withdraw_forgets_all_but_what_is_in_hand(ledger: Ledger, uuids: Uuids) -> None:
     one, two, three = uuids(3)
-    ledger.enqueue(one, 1)
+    enqueue(ledger, one, 1)
     ledger.claim(1, ledger.clock.now_ms())
-    ledger.enqueue(two, 1)
+    enqueue(ledger, two, 1)
     assert ledger.withdraw([one, two, three]) == 1
     assert ledger.counts() == (0, 1, 0)
 
@@ -210,18 +211,18 @@ def test_rows_of_another_writer_do_not_swallow_ours(ledger: Ledger, uuids: Uuids
     other.commit()
     other.close()
     with pytest.raises(LedgerError, match=r"UNIQUE constraint failed: pending\.pending_id"):
-        ledger.enqueue(ours, 1)  # an error the storage area answers by unlinking: never a silent success
-    ledger.enqueue(later, 1)
+        enqueue(ledger, ours, 1)  # an error the storage area answers by unlinking: never a silent success
+    enqueue(ledger, later, 1)
     assert {row[0] for row in _rows(ledger.path)} == {foreign, later}
 
 
 def test_a_clock_set_back_between_runs_stalls_nothing(tmp_path: Path, uuids: Uuids, caplog) -> None:
     with Ledger(tmp_path / "l.db", wall=lambda: 4_000_000_000.0) as ledger:  # the year 2096
-        ledger.enqueue(uuids(1)[0], 1, grace_ms=60_000)
+        enqueue(ledger, uuids(1)[0], 1, grace_ms=60_000)
     with Ledger(tmp_path / "l.db", wall=lambda: 1_700_000_000.0) as ledger:
         assert "the clock is" in caplog.text
         assert ledger.next_due() - ledger.clock.now_ms() <= 60_000
-        ledger.enqueue(uuids(1)[0], 1, grace_ms=0)
+        enqueue(ledger, uuids(1)[0], 1, grace_ms=0)
         assert len(ledger.claim(10, ledger.clock.now_ms() + 60_000)) == 2
     with Ledger(tmp_path / "l.db", wall=lambda: 1_700_000_000.0) as ledger:
         assert ledger.recovered == 2
@@ -229,7 +230,7 @@ def test_a_clock_set_back_between_runs_stalls_nothing(tmp_path: Path, uuids: Uui
 
 def test_an_empty_ledger_believes_the_clock_again(tmp_path: Path, uuids: Uuids) -> None:
     with Ledger(tmp_path / "l.db", wall=lambda: 4_000_000_000.0) as ledger:
-        ledger.enqueue(uuids(1)[0], 1)
+        enqueue(ledger, uuids(1)[0], 1)
         ledger.complete([ledger.claim(1, ledger.clock.now_ms())[0].pending_id])
     with Ledger(tmp_path / "l.db", wall=lambda: 1_700_000_000.0) as ledger:
         assert ledger.clock.now_ms() < 1_700_001_000_000
@@ -247,7 +248,7 @@ def test_enqueues_from_many_threads_are_all_recorded_while_rows_are_drained(ledg
                 # out.
                 while True:
                     try:
-                        ledger.enqueue(attachment, 1)
+                        enqueue(ledger, attachment, 1)
                         break
                     except LedgerBusyError:
                         continue
@@ -272,7 +273,7 @@ def test_the_log_is_copied_back_and_starts_over(ledger: Ledger, uuids: Uuids) ->
     log = ledger.path.with_name(ledger.path.name + "-wal")
     largest = 0
     for attachment in uuids(6000):
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
         if ledger.checkpoint_due:
             ledger.checkpoint()
             assert not ledger.checkpoint_due
@@ -286,7 +287,7 @@ def test_a_checkpoint_starts_the_log_over_by_itself_rather_than_leave_that_sync_
 ) -> None:
     log = ledger.path.with_name(ledger.path.name + "-wal")
     for attachment in uuids(10):
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     before = log.read_bytes()[16:24]  # the salts, new for each log: sqlite.org/fileformat2.html#the_write_ahead_log
     ledger.checkpoint()
     assert log.read_bytes()[16:24] != before
@@ -297,7 +298,7 @@ def test_a_reader_that_stays_does_not_stop_enqueues(ledger: Ledger, uuids: Uuids
     other.execute("BEGIN")
     other.execute("SELECT * FROM pending").fetchall()
     for attachment in uuids(1000):
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     ledger.checkpoint()
     ledger.checkpoint(fully=True)
     assert ledger.checkpoint_due, "the log can not be copied past the reader"
@@ -323,12 +324,12 @@ def test_a_ledger_locked_by_another_process_is_busy_and_then_well(ledger: Ledger
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     with pytest.raises(LedgerBusyError, match="database is locked"):
-        ledger.enqueue(first, 1)
+        enqueue(ledger, first, 1)
     with pytest.raises(LedgerBusyError):
         ledger.claim(1, ledger.clock.now_ms())
     assert ledger.counts().total == 0, "looking works all the same"
     holder.communicate()
-    ledger.enqueue(second, 1)
+    enqueue(ledger, second, 1)
     assert ledger.counts().total == 1
 
 
@@ -350,7 +351,7 @@ def test_an_enqueue_bears_with_the_worker_longer_than_with_strangers(
         worker = threading.Thread(target=works_for_long)
         worker.start()
         assert begun.wait(20)
-        ledger.enqueue(uuids(1)[0], 1)
+        enqueue(ledger, uuids(1)[0], 1)
         worker.join()
         assert ledger.counts().total == 1
 
@@ -360,7 +361,7 @@ def test_a_worker_stuck_for_ever_does_not_block_an_enqueue_for_ever(ledger: Ledg
     with database._drain_lock:
         database._drain.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerBusyError, match="database is locked"):
-            ledger.enqueue(uuids(1)[0], 1)
+            enqueue(ledger, uuids(1)[0], 1)
         database._drain.execute("ROLLBACK")
 
 
@@ -372,7 +373,7 @@ def test_a_full_disk_is_an_error_and_the_ledger_goes_on_when_there_is_room(tmpfs
 
     def enqueue_until_full() -> None:
         for attachment in uuids(5000):
-            ledger.enqueue(attachment, 1)
+            enqueue(ledger, attachment, 1)
             recorded.append(attachment)
 
     with pytest.raises(LedgerError, match=r"cannot record a deletion in the ledger .*(full|disk I/O)"):
@@ -380,7 +381,7 @@ def test_a_full_disk_is_an_error_and_the_ledger_goes_on_when_there_is_room(tmpfs
     assert recorded
     (disk / "ballast").unlink()
     (late,) = uuids(1)
-    ledger.enqueue(late, 1)
+    enqueue(ledger, late, 1)
     assert [row[0] for row in _rows(ledger.path)] == [*recorded, late]
     assert ledger.counts() == (len(recorded) + 1, 0, 0)
     ledger.close()
@@ -422,7 +423,7 @@ def test_after_close_everything_is_refused_and_close_is_harmless(ledger: Ledger,
     ledger.close()
     ledger.close()
     for use in (
-        lambda: ledger.enqueue(uuids(1)[0], 1),
+        lambda: enqueue(ledger, uuids(1)[0], 1),
         lambda: ledger.claim(1, 0),
         ledger.counts,
         ledger.recover,
@@ -442,7 +443,7 @@ def test_only_one_owner_in_this_process_and_in_others(ledger: Ledger) -> None:
     )  # fmt: skip
     assert other.returncode == 1
     assert "in use by process" in other.stderr
-    ledger.enqueue("0a1b2c3d-4e5f-6789-abcd-ef0123456789", 1)  # the refused ones let go of nothing
+    enqueue(ledger, "0a1b2c3d-4e5f-6789-abcd-ef0123456789", 1)  # the refused ones let go of nothing
 
 
 def test_the_lock_of_a_process_that_died_is_not_stale(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from deferred_delete import Ledger, StateError
 from deferred_delete.ledger.rows import Failure
+from tests.support.ledgers import enqueue
 
 
 class Row:
@@ -56,13 +57,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def enqueue_new(self, grace_ms: int) -> None:
         self.next_number += 1
         attachment = str(uuid.UUID(int=self.next_number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128))
-        assert self.ledger.enqueue(attachment, 1, grace_ms) == self.clock.time_ms + grace_ms
+        assert enqueue(self.ledger, attachment, 1, grace_ms) == self.clock.time_ms + grace_ms
         self.rows[attachment] = Row(self.clock.time_ms, self.clock.time_ms + grace_ms)
 
     @precondition(lambda self: self.rows)
     @rule(data=st.data())
     def enqueue_known(self, data: st.DataObject) -> None:
-        self.ledger.enqueue(data.draw(st.sampled_from(sorted(self.rows))), 1, 0)
+        enqueue(self.ledger, data.draw(st.sampled_from(sorted(self.rows))), 1, 0)
 
     @rule(by_ms=st.integers(1, 400))
     def wait(self, by_ms: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from deferred_delete import DeferredDelete, Ledger, Settings
 from deferred_delete.ledger import power_loss
 from deferred_delete.ledger.power_loss import SUSPECT_WINDOW_MS
+from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
 
@@ -62,7 +63,7 @@ def test_only_the_machine_going_down_under_an_open_ledger_raises_doubt(
 ) -> None:
     path = tmp_path / "a.db"
     ledger = Ledger(path)
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     if closed:
         ledger.close()
     else:
@@ -83,18 +84,18 @@ def test_an_empty_ledger_has_no_suspects(tmp_path: Path, boot) -> None:
 def test_the_doubt_outlives_restarts_and_grows_with_the_next_power_cut(tmp_path: Path, boot, uuids: Uuids) -> None:
     first, second, third = uuids(3)
     ledger = Ledger(tmp_path / "a.db")
-    ledger.enqueue(first, 1)
+    enqueue(ledger, first, 1)
     _die(ledger, tmp_path / "b.db")
     boot("second")
     Ledger(tmp_path / "b.db").close()
     ledger = Ledger(tmp_path / "b.db")
     assert _suspects(ledger) == [first]
-    ledger.enqueue(second, 1)
+    enqueue(ledger, second, 1)
     assert _suspects(ledger) == [first], "what came after the power cut is in no doubt"
     _die(ledger, tmp_path / "c.db")
     boot("third")
     with Ledger(tmp_path / "c.db") as ledger:
-        ledger.enqueue(third, 1)
+        enqueue(ledger, third, 1)
         assert _suspects(ledger) == [second, first]
         ledger.power_loss.trust()
         assert not ledger.power_loss.suspected
@@ -132,7 +133,7 @@ def test_what_the_index_knows_is_withdrawn_before_anything_is_unlinked(
 
 def test_an_index_that_can_not_answer_stops_the_start_and_leaves_the_doubt(tmp_path: Path, boot, uuids: Uuids) -> None:
     ledger = Ledger(tmp_path / "a.db")
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     copy = _die(ledger, tmp_path / "b.db")
     boot("second")
 
@@ -147,7 +148,7 @@ def test_an_index_that_can_not_answer_stops_the_start_and_leaves_the_doubt(tmp_p
 
 def test_without_anybody_to_ask_the_ledger_is_believed_and_that_is_said(tmp_path: Path, boot, uuids, caplog) -> None:
     ledger = Ledger(tmp_path / "a.db")
-    ledger.enqueue(uuids(1)[0], 1)
+    enqueue(ledger, uuids(1)[0], 1)
     copy = _die(ledger, tmp_path / "b.db")
     boot("second")
     service = DeferredDelete(tmp_path / "storage", Settings(), sync=False, ledger_path=copy)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deferred_delete.circuit_breaker import CircuitBreaker
 
 from deferred_delete import DeferredStorageArea, FileStorage, Ledger, LedgerError, StorageError
-from deferred_delete.circuit_breaker import CircuitBreaker
-from deferred_delete.worker.backlog import Backlog
 
 Uuids = Callable[[int], list[str]]
 
@@ -47,7 +46,7 @@ def test_create_and_read_raise_one_line(area: DeferredStorageArea, uuids: Uuids)
 def test_tells_when_the_deletion_is_due(ledger: Ledger, storage: FileStorage, uuids: Uuids, clock) -> None:
     ledger.clock = clock
     told: list[int] = []
-    area = DeferredStorageArea(ledger, storage, Backlog(), grace_ms=1500, notify=told.append)
+    area = DeferredStorageArea(ledger, storage, grace_ms=1500, notify=told.append)
     area.remove(uuids(1)[0], 1)
     assert told == [clock.time_ms + 1500]
 
@@ -68,7 +67,7 @@ def test_a_closed_ledger_means_unlinking_at_once(
 def test_a_full_disk_under_the_ledger_means_unlinking_at_once(tmpfs, storage: FileStorage, uuids: Uuids) -> None:
     disk = tmpfs(512)
     with Ledger(disk / "ledger.db") as ledger:
-        area = DeferredStorageArea(ledger, storage, Backlog(), breaker=CircuitBreaker(rest_s=0))
+        area = DeferredStorageArea(ledger, storage, breaker=CircuitBreaker(rest_s=0))
         (disk / "ballast").write_bytes(b"x" * 300_000)
         attachments = uuids(300)
         for attachment in attachments:

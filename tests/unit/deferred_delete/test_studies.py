@@ -17,6 +17,7 @@ from deferred_delete.orthanc_client import OrthancClient, OrthancRequestError
 from deferred_delete.request_pacing import RequestPacing
 from deferred_delete.studies.deleter import StudyDeleter, is_orthanc_id
 from deferred_delete.studies.dicom_header import Header
+from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
 STUDY = "-".join(["0000000a"] * 5)
@@ -305,7 +306,7 @@ def remember(ledger: Ledger, attachments: list[str], study: str = "1.2", sop: st
 def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(ledger: Ledger, uuids: Uuids) -> None:
     attachments = uuids(6)
     for attachment in attachments:
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     (claimed,) = ledger.claim(1, ledger.clock.now_ms())
     remember(ledger, attachments)
     ledger.restores.request("1.2")
@@ -315,7 +316,7 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
     assert ledger.restores.gathering
     assert ledger.claim(10, ledger.clock.now_ms()) == []
     for attachment in attachments:
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     assert ledger.counts().total == 1
     ledger.complete([claimed.pending_id])
     assert ledger.restores.hold(restore)
@@ -324,7 +325,7 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
     with Ledger(ledger.path) as again:
         (restore,) = again.restores.under_way()
         assert (restore.state, restore.instances_gone) == ("importing", 1)
-        again.enqueue("0000000a-0000-4000-8000-000000000000", 3)
+        enqueue(again, "0000000a-0000-4000-8000-000000000000", 3)
         for wanted in again.restores.to_import(restore, 10):
             verdict = Verdict("restored") if wanted.sop_instance_uid != "1.3.5" else Verdict("refused", "why")
             again.restores.note(restore, wanted, verdict)
@@ -341,7 +342,7 @@ def test_held_files_cannot_be_claimed_nor_enqueued_and_come_back_as_they_were(le
 
 def test_what_an_incomplete_restore_holds_is_tried_by_the_next(ledger: Ledger, uuids: Uuids) -> None:
     (attachment,) = uuids(1)
-    ledger.enqueue(attachment, 1)
+    enqueue(ledger, attachment, 1)
     remember(ledger, [attachment])
     for outcome in ("refused", "restored"):
         ledger.restores.request("1.2")
@@ -357,7 +358,7 @@ def test_what_an_incomplete_restore_holds_is_tried_by_the_next(ledger: Ledger, u
 def test_of_several_versions_the_newest_comes_back(ledger: Ledger, uuids: Uuids) -> None:
     attachments = uuids(3)
     for attachment in attachments:
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     remember(ledger, attachments, sop="1.3")
     (deleted,) = ledger.deleted_studies.listed()
     assert (deleted.instances, deleted.bytes) == (1, 30)
@@ -370,7 +371,7 @@ def test_of_several_versions_the_newest_comes_back(ledger: Ledger, uuids: Uuids)
 def test_a_held_file_that_a_power_cut_brought_back_to_life_is_withdrawn(ledger: Ledger, uuids: Uuids) -> None:
     attachments = uuids(2)
     for attachment in attachments:
-        ledger.enqueue(attachment, 1)
+        enqueue(ledger, attachment, 1)
     remember(ledger, attachments)
     ledger.restores.request("1.2")
     ledger.restores.hold(ledger.restores.under_way()[0])
@@ -381,13 +382,13 @@ def test_a_held_file_that_a_power_cut_brought_back_to_life_is_withdrawn(ledger: 
 
 def test_identifiers_are_not_used_again_while_something_remembers_them(ledger: Ledger, uuids: Uuids) -> None:
     attachments = uuids(3)
-    ledger.enqueue(attachments[0], 1)
-    ledger.enqueue(attachments[1], 1)
+    enqueue(ledger, attachments[0], 1)
+    enqueue(ledger, attachments[1], 1)
     remember(ledger, attachments[:2])
     ledger.complete([claim.pending_id for claim in ledger.claim(10, ledger.clock.now_ms())])
     ledger.close()
     with Ledger(ledger.path) as again:
-        again.enqueue(attachments[2], 1)
+        enqueue(again, attachments[2], 1)
         assert [pending_id for pending_id, _ in again.deleted_studies.unread(0, 10)] == [3]
         assert again.deleted_studies.forget_gone() is False
         assert again.deleted_studies.remembered() == 1, "the newest stays as the mark up to which was read"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import DeferredDelete, FileStorage, Ledger, LedgerError, Settings, StorageError, Worker
+from deferred_delete import DeferredDelete, FileStorage, Intake, Ledger, LedgerError, Settings, StorageError, Worker
 from deferred_delete.storage.storage import Deleted
 from deferred_delete.worker.alarm import WakeFor
-from deferred_delete.worker.backlog import Backlog
+from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
 WaitUntil = Callable[[Callable[[], bool]], None]
@@ -61,7 +61,7 @@ def make(ledger: Ledger, slow: SlowStorage, backlog: Backlog):
 
     def build(**changes: object) -> Worker:
         defaults: dict[str, object] = {"grace_period": 0, "retry_min": 0.01, "retry_max": 0.05}
-        worker = Worker(ledger, slow, Settings(**(defaults | changes)), backlog, jitter=lambda: 0.0)
+        worker = Worker(Intake(ledger), slow, Settings(**(defaults | changes)), backlog, jitter=lambda: 0.0)
         made.append(worker)
         return worker
 
@@ -74,7 +74,7 @@ def make(ledger: Ledger, slow: SlowStorage, backlog: Backlog):
 def _fill(ledger: Ledger, storage: FileStorage, attachments: list[str], grace_ms: int = 0) -> None:
     for attachment in attachments:
         storage.create(attachment, b"12345")
-        ledger.enqueue(attachment, 1, grace_ms)
+        enqueue(ledger, attachment, 1, grace_ms)
 
 
 def _on_disk(storage: FileStorage) -> set[str]:
@@ -127,7 +127,7 @@ def test_every_enqueue_wakes_an_idle_worker(make, ledger, slow, uuids: Uuids, wa
     worker.start()
     for attachment in uuids(300):  # one lost wake-up would sleep for an hour
         slow.create(attachment, b"x")
-        worker.notify(ledger.enqueue(attachment, 1))
+        worker.notify(enqueue(ledger, attachment, 1))
         if int(attachment[0], 16) % 2:
             wait_until(lambda: ledger.counts().total == 0)
     wait_until(lambda: ledger.counts().total == 0)
@@ -148,7 +148,7 @@ def test_a_deletion_recorded_just_after_the_worker_looked_is_not_slept_through(
             raise LedgerError("disk I/O error")
         due_ms = real()
         if due_ms is None and looked <= 3:
-            worker.notify(ledger.enqueue(uuids(1)[0], 1))  # as another thread would, right here
+            worker.notify(enqueue(ledger, uuids(1)[0], 1))  # as another thread would, right here
         return due_ms
 
     if before == "pause":
@@ -171,12 +171,12 @@ def test_an_idle_worker_does_nothing_at_all(make, ledger, uuids: Uuids, wait_unt
 
     monkeypatch.setattr(ledger, "next_due", counted)
     worker = make()
-    ledger.enqueue(uuids(1)[0], 1, grace_ms=3_600_000)
+    enqueue(ledger, uuids(1)[0], 1, grace_ms=3_600_000)
     worker.start()
     wait_until(lambda: looked > 0)
     time.sleep(0.5)
     assert looked == 1
-    worker.notify(ledger.enqueue(uuids(1)[0], 1, grace_ms=3_700_000))  # due after the worker wakes anyway
+    worker.notify(enqueue(ledger, uuids(1)[0], 1, grace_ms=3_700_000))  # due after the worker wakes anyway
     time.sleep(0.2)
     assert looked == 1
 
@@ -198,7 +198,7 @@ def test_nothing_is_unlinked_before_its_grace_period_is_over(
     for attachment in uuids(50):
         slow.create(attachment, b"x")
         due[attachment] = ledger.clock.now_ms() + 150
-        worker.notify(ledger.enqueue(attachment, 1, grace_ms=150))
+        worker.notify(enqueue(ledger, attachment, 1, grace_ms=150))
     wait_until(lambda: ledger.counts().total == 0)
     assert early == []
     assert _on_disk(slow) == set()
@@ -266,7 +266,7 @@ def test_pause_stops_in_mid_batch_and_resume_goes_on(make, ledger, slow, uuids: 
     wait_until(lambda: ledger.counts().claimed == 0)
     rest = len(_on_disk(slow))
     assert rest == 46, "all but the file in hand"
-    worker.notify(ledger.enqueue(uuids(1)[0], 1))
+    worker.notify(enqueue(ledger, uuids(1)[0], 1))
     time.sleep(0.2)
     assert len(_on_disk(slow)) == rest
     assert worker.status().paused
@@ -445,7 +445,7 @@ def test_the_log_is_copied_back_while_everything_waits_for_its_grace_period(
     worker.start()
     for _ in range(3):
         for attachment in uuids(1500):
-            worker.notify(ledger.enqueue(attachment, 1, grace_ms=3_600_000))
+            worker.notify(enqueue(ledger, attachment, 1, grace_ms=3_600_000))
         wait_until(lambda: not ledger.checkpoint_due)
     assert ledger.path.with_name("ledger.db-wal").stat().st_size < 40_000_000
 
@@ -482,7 +482,7 @@ def test_after_close_a_removal_is_done_at_once(tmp_path: Path, uuids: Uuids) -> 
 
 def test_status_is_plain_data(make, ledger, uuids: Uuids, clock) -> None:
     ledger.clock = clock
-    ledger.enqueue(uuids(1)[0], 1, grace_ms=1000)
+    enqueue(ledger, uuids(1)[0], 1, grace_ms=1000)
     clock.time_ms += 2500
     status = make().status()
     assert (status.pending, status.claimed, status.failed, status.oldest_age_s) == (1, 0, 0, 2.5)
@@ -496,8 +496,8 @@ def test_a_batch_that_is_withheld_ends_after_the_file_in_hand(
     """A restore looks for its files: those of this batch must still be there to be found."""
     for name in uuids(5):
         slow.create(name, b"x")
-        ledger.enqueue(name, 1)
-    worker = Worker(ledger, slow, Settings(batch_size=5), backlog)
+        enqueue(ledger, name, 1)
+    worker = Worker(Intake(ledger), slow, Settings(batch_size=5), backlog)
     slow.gate.clear()
     worker.start()
     assert slow.entered.wait(60)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import Ledger, Settings, Worker
+from deferred_delete import Intake, Ledger, Settings, Worker
 from deferred_delete.storage.free_disk import DiskPressure
-from deferred_delete.worker.backlog import Backlog
 from deferred_delete.worker.schedule import Schedule
+from tests.support.ledgers import enqueue
 
 from .test_worker import SlowStorage
 
@@ -39,7 +39,7 @@ def made() -> Iterator[list[Worker]]:
 def fill(ledger: Ledger, slow: SlowStorage, attachments: list[str], grace_ms: int = 0) -> None:
     for attachment in attachments:
         slow.create(attachment, b"content")
-        ledger.enqueue(attachment, 1, grace_ms)
+        enqueue(ledger, attachment, 1, grace_ms)
 
 
 def closed_now(monkeypatch: pytest.MonkeyPatch) -> Schedule:
@@ -51,7 +51,7 @@ def test_outside_the_schedule_nothing_goes_and_the_status_says_until_when(
     ledger: Ledger, slow: SlowStorage, made: list[Worker], wait_until: WaitUntil, monkeypatch
 ) -> None:
     fill(ledger, slow, uuids(3))
-    worker = Worker(ledger, slow, Settings(grace_period=0), Backlog(), schedule=closed_now(monkeypatch))
+    worker = Worker(Intake(ledger), slow, Settings(grace_period=0), schedule=closed_now(monkeypatch))
     made.append(worker)
     worker.start()
     wait_until(lambda: worker.status().waiting_for == "schedule")
@@ -70,10 +70,9 @@ def test_a_nearly_full_disk_opens_the_schedule_and_leaves_the_grace_period(
     fill(ledger, slow, attachments[:4])
     fill(ledger, slow, attachments[4:], grace_ms=3_600_000)
     worker = Worker(
-        ledger,
+        Intake(ledger),
         slow,
         Settings(grace_period=0, files_per_second=0.01),
-        Backlog(),
         schedule=closed_now(monkeypatch),
         pressed=DiskPressure(slow.root, 10, free=lambda _: 5.0),
     )
@@ -92,10 +91,9 @@ def test_a_batch_ends_when_the_schedule_closes(
     now = [20 * 3600.0]
     fill(ledger, slow, uuids(10))
     worker = Worker(
-        ledger,
+        Intake(ledger),
         slow,
         Settings(grace_period=0),
-        Backlog(),
         schedule=Schedule({"Thursday": ["20-21"]}, wall=lambda: now[0]),
     )
     made.append(worker)
@@ -114,7 +112,7 @@ def test_several_workers_unlink_at_the_same_time_and_lose_nothing(
     ledger: Ledger, slow: SlowStorage, made: list[Worker]
 ) -> None:
     fill(ledger, slow, uuids(100))
-    worker = Worker(ledger, slow, Settings(grace_period=0, workers=8), Backlog())
+    worker = Worker(Intake(ledger), slow, Settings(grace_period=0, workers=8))
     made.append(worker)
     at_once = threading.Barrier(8)
     original, first = slow.delete, threading.local()
@@ -138,7 +136,7 @@ def test_stop_with_several_workers_does_not_wait_for_a_hung_disk(ledger: Ledger,
     attachments = uuids(40)
     fill(ledger, slow, attachments)
     slow.gate.clear()
-    worker = Worker(ledger, slow, Settings(grace_period=0, workers=4), Backlog())
+    worker = Worker(Intake(ledger), slow, Settings(grace_period=0, workers=4))
     worker.start()
     assert slow.entered.wait(60)
     assert worker.stop(60), "the worker itself ended"
@@ -146,7 +144,7 @@ def test_stop_with_several_workers_does_not_wait_for_a_hung_disk(ledger: Ledger,
     assert counts.total == 40
     assert 1 <= counts.claimed <= 4, "only what hangs is still in hand"
     slow.gate.set()
-    following = Worker(ledger, slow, Settings(grace_period=0), Backlog())
+    following = Worker(Intake(ledger), slow, Settings(grace_period=0))
     ledger.recover()  # as the next start does
     while following.run_once().claimed:
         pass
@@ -158,7 +156,7 @@ def test_a_failed_file_among_several_workers_is_kept(ledger: Ledger, slow: SlowS
     attachments = uuids(20)
     fill(ledger, slow, attachments)
     slow.failures = {attachments[3]: 1, attachments[9]: 1}
-    worker = Worker(ledger, slow, Settings(grace_period=0, workers=4), Backlog())
+    worker = Worker(Intake(ledger), slow, Settings(grace_period=0, workers=4))
     made.append(worker)
     outcome = worker.run_once()
     assert (outcome.deleted, outcome.failed) == (18, 2)
@@ -178,7 +176,7 @@ def test_the_status_says_what_is_waited_for(
     ledger: Ledger, slow: SlowStorage, made: list[Worker], prepare, reason: str
 ) -> None:
     fill(ledger, slow, uuids(1), grace_ms=3_600_000)
-    worker = Worker(ledger, slow, Settings(), Backlog())
+    worker = Worker(Intake(ledger), slow, Settings())
     made.append(worker)
     assert worker.status().waiting_for == "stopped"
     prepare(worker, ledger)
@@ -190,10 +188,10 @@ def test_the_status_says_what_is_waited_for(
 
 
 def test_the_status_estimates_how_long_it_takes(ledger: Ledger, slow: SlowStorage, made: list[Worker]) -> None:
-    worker = Worker(ledger, slow, Settings(files_per_second=2), Backlog())
+    worker = Worker(Intake(ledger), slow, Settings(files_per_second=2))
     made.append(worker)
     assert worker.status().left_s == 0
     fill(ledger, slow, uuids(10))
     assert worker.status().left_s == 5.0
-    limitless = Worker(ledger, slow, Settings(), Backlog())
+    limitless = Worker(Intake(ledger), slow, Settings())
     assert limitless.status().left_s is None

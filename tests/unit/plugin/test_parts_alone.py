@@ -18,6 +18,7 @@ from plugin.bundle import Bundle
 from plugin.check.rehearsal import RecordingSdk
 from plugin.config import parse
 from plugin.parts import deletion
+from tests.support.ledgers import enqueue
 
 DEADLINE_S = 30.0
 
@@ -140,7 +141,7 @@ def test_the_worker_starts_without_the_studies_and_these_are_tried_again(
     monkeypatch.setattr(deletion, "RETRY_S", (0.01, 0.02))
     bundle = make_bundle(DeferredDelete={})
     assert bundle.deletion is not None
-    bundle.deletion.deferred_delete.ledger.enqueue("5a7d3c1e-0000-4000-8000-000000000001", 1, 3_600_000)
+    enqueue(bundle.deletion.deferred_delete.ledger, "5a7d3c1e-0000-4000-8000-000000000001", 1, 3_600_000)
     bundle.started()
     worker = bundle.deletion.deferred_delete.worker
     assert worker.status().running
