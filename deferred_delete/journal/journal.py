@@ -9,8 +9,7 @@ from typing import Final
 from zlib import crc32
 
 from ..errors import JournalError
-from .record import RECORD_BYTES, Record, decode
-from .record import encode as encode_record
+from .record import RECORD_BYTES, Record, decode, encode
 from .segment import CAPACITY, Segment, make_segment
 
 # Empty segments made ahead. At the 20,000 removals a second that Orthanc reaches, each lasts 0.8 s.
@@ -43,7 +42,7 @@ class Journal:
         self._active = self._spares.popleft() if self._spares else make_segment(folder, first_sequence, identity)
         self._full: list[Segment] = []  # oldest first
 
-    def append(self, attachment_uuid: str, content_type: int, requested_at_ms: int) -> None:
+    def append(self, attachment_uuid: str, content_type: int, requested_at_ms: int, grace_ms: int) -> None:
         """Writes one record.
 
         No system call and no waiting, but for two cases: with ``sync`` the record's page is synced, and where no empty
@@ -57,9 +56,9 @@ class Journal:
             segment = self._active
             if segment.used == CAPACITY:
                 segment = self._begin_next_segment()
-            record = encode_record(segment.end, attachment_uuid, content_type, requested_at_ms, self._seed)
+            record = Record(segment.end, attachment_uuid, content_type, requested_at_ms, grace_ms)
             start = (segment.used + 1) * RECORD_BYTES
-            segment.memory[start : start + RECORD_BYTES] = record
+            segment.memory[start : start + RECORD_BYTES] = encode(record, self._seed)
             segment.used += 1
         if self._sync:
             segment.memory.flush(start // mmap.PAGESIZE * mmap.PAGESIZE, mmap.PAGESIZE)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from ..errors import JournalError
+from ..storage.layout import sync
 from .record import RECORD_BYTES
 
 SEGMENT_BYTES: Final = 1 << 20
@@ -122,18 +123,9 @@ def make_segment(folder: Path, first_sequence: int, identity: bytes) -> Segment:
         finally:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-        sync_folder(folder)
+        sync(folder)
         return Segment(path, first_sequence)
     except OSError as error:
         raise JournalError(
             f"cannot make the segment {path}: {error.strerror}; expected a folder that Orthanc may write, with room"
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Syncs a folder's entries. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

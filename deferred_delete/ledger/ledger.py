@@ -31,7 +31,6 @@ class Ledger:
 
     Args:
         path: The ledger's file; made if missing, in a folder that exists.
-        grace_ms: The time from a request in the journal to the first attempt, in ms.
         busy_timeout_ms: The longest a write waits for another process, in ms.
         wall: Seconds since 1970; read once.
 
@@ -52,11 +51,8 @@ class Ledger:
         JournalError: What the last run left in the journal can not be read.
     """
 
-    def __init__(
-        self, path: Path, *, grace_ms: int = 0, busy_timeout_ms: int = 300, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, path: Path, *, busy_timeout_ms: int = 300, wall: Callable[[], float] = time.time) -> None:
         self.path = path
-        self.grace_ms = grace_ms
         self._record_lock = threading.Lock()
         self._database = Database(path, busy_timeout_ms / 1000)
         try:
@@ -117,9 +113,7 @@ class Ledger:
             LedgerError: Nothing was recorded.
         """
         with self._record_lock:
-            rows = [
-                (uuid, content_type, at_ms, at_ms + self.grace_ms) for _sequence, uuid, content_type, at_ms in records
-            ]
+            rows = [(each.attachment_uuid, each.content_type, each.requested_at_ms, each.due_at_ms) for each in records]
             self._database.write_together(
                 "record deletions in",
                 (queries.ENQUEUE, (self._numbered(rows),)),
@@ -142,6 +136,7 @@ class Ledger:
         rows = self._database.query(queries.READ_FACT, queries.JOURNAL_IDENTITY)
         if not rows:
             self._database.write("mark", queries.PUT_FACT, queries.JOURNAL_IDENTITY, secrets.token_hex(16))
+            self.sync()  # segments are synced; with an identity that a power cut forgot they would be another's
             return self._identity()
         return bytes.fromhex(rows[0][0])
 

@@ -265,10 +265,10 @@ def test_what_is_in_the_journal_is_recorded_with_its_own_time_and_how_far_it_was
     tmp_path: Path, uuids: Uuids
 ) -> None:
     first, second = uuids(2)
-    with Ledger(tmp_path / "l.db", grace_ms=500) as ledger:
+    with Ledger(tmp_path / "l.db") as ledger:
         assert ledger.journal_position == 0
-        ledger.record([Record(3, first, 1, 1000), Record(4, second, 3, 2000)], 5)
-        ledger.record([Record(4, second, 3, 2000)], 5)  # as after a crash
+        ledger.record([Record(3, first, 1, 1000, 500), Record(4, second, 3, 2000, 500)], 5)
+        ledger.record([Record(4, second, 3, 2000, 500)], 5)  # as after a crash
         assert [(each.attachment_uuid, each.next_attempt_at) for each in ledger.claim(9, 10**12)] == [
             (first, 1500),
             (second, 2500),
@@ -280,9 +280,9 @@ def test_what_is_in_the_journal_is_recorded_with_its_own_time_and_how_far_it_was
 def test_records_and_position_are_written_both_or_neither(ledger: Ledger, uuids: Uuids) -> None:
     """A type that SQLite's column does not take stands for whatever goes wrong half way."""
     with pytest.raises(LedgerError, match="cannot record deletions"):
-        ledger.record([Record(7, uuids(1)[0], None, 1000)], 8)  # type: ignore[arg-type]
+        ledger.record([Record(7, uuids(1)[0], None, 1000, 0)], 8)  # type: ignore[arg-type]
     assert (ledger.counts().total, ledger.journal_position) == (0, 0)
-    ledger.record([Record(7, uuids(1)[0], 1, 1000)], 8)
+    ledger.record([Record(7, uuids(1)[0], 1, 1000, 0)], 8)
     assert (ledger.counts().total, ledger.journal_position) == (1, 8)
 
 

@@ -166,7 +166,7 @@ def test_a_deletion_added_just_after_the_worker_looked_is_not_slept_through(
 def test_an_idle_worker_does_nothing_at_all(
     make, intake, ledger, *, uuids: Uuids, wait_until: WaitUntil, monkeypatch
 ) -> None:
-    ledger.grace_ms = 3_600_000
+    monkeypatch.setattr(intake, "_grace_ms", 3_600_000)
     looked = 0
     real = ledger.next_due
 
