@@ -141,10 +141,10 @@ class Intake:
             JournalError: A segment could not be made or removed.
         """
         try:
-            before = self._journal.retirable_before
-            if before and before <= self._moved:
+            before, moved = self._journal.retirable_before, self._moved
+            if before and before <= moved:
                 self.ledger.sync()
-                self._journal.retire(self._moved)
+                self._journal.retire(moved)  # what another thread has moved since is not synced
         finally:
             self._journal.prepare()
 
@@ -162,6 +162,7 @@ class Intake:
         while self.move():
             if time.monotonic() > give_up:
                 return False
+        moved = self._moved
         self.ledger.sync()
-        self._journal.start_over()
+        self._journal.start_over(moved)
         return True

@@ -151,7 +151,7 @@ class Ledger:
                 "%d deletions that the last run left in the journal are in the ledger %s now", recorded, self.path
             )
         self._database.sync()
-        return leftovers.clear()
+        return leftovers.clear(self.journal_position)
 
     def claim(self, limit: int, now_ms: int) -> list[Claim]:
         """Takes up to ``limit`` rows that are due at ``now_ms``, the longest due first.
