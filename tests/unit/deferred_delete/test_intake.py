@@ -1,4 +1,4 @@
-"""Journal and ledger as one: what is removed is neither forgotten nor done twice, whatever the ledger does meanwhile."""
+"""Journal and ledger as one: a removal is neither forgotten nor done twice, whatever the ledger does meanwhile."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_removal_while_the_ledger_is_being_closed_is_found_by_the_next_start(
         sync()
 
     monkeypatch.setattr(intake.ledger, "sync", removed_meanwhile)
-    intake.close()
+    assert intake.close(60)
     assert waiting(opened()) == {early, late}
 
 

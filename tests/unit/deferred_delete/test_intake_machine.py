@@ -1,4 +1,4 @@
-"""Journal and ledger against a model: whatever happens, each removal is in one of them, once, until it is carried out."""
+"""Journal and ledger against a model: each removal is in one of them, once, until it is carried out."""
 
 import contextlib
 import shutil
@@ -43,11 +43,10 @@ class IntakeMachine(RuleBasedStateMachine):
         self._open()
 
     def _open(self) -> None:
-        self.ledger = Ledger(
-            self.folder / "ledger.db", grace_ms=GRACE_MS, busy_timeout_ms=0, wall=lambda: self.clock.time_ms / 1000
-        )
+        wall = lambda: self.clock.time_ms / 1000  # noqa: E731
+        self.ledger = Ledger(self.folder / "ledger.db", busy_timeout_ms=0, wall=wall)
         self.ledger.clock = self.clock  # type: ignore[assignment]
-        self.intake = Intake(self.ledger)
+        self.intake = Intake(self.ledger, GRACE_MS)
 
     def _moved_up_to_here(self) -> None:
         self.in_ledger = set(self.waiting)
@@ -152,11 +151,11 @@ class IntakeMachine(RuleBasedStateMachine):
     def stop_and_start(self, late: int) -> None:
         """A proper stop, also while another process locks the ledger; some removals come after it."""
         if self.other is None:
-            self.intake.close()
+            assert self.intake.close(60)
             self._moved_up_to_here()
         elif self.intake.waiting:
             with pytest.raises(LedgerError):
-                self.intake.close()
+                self.intake.close(60)
         if late:
             self.add(late)
         if self.other is not None:
@@ -177,7 +176,7 @@ class IntakeMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.other is not None:
             self.unlock()
-        self.intake.close()
+        assert self.intake.close(60)
         with sqlite3.connect(self.folder / "ledger.db") as connection:
             rows = connection.execute("SELECT attachment_uuid, enqueued_at, next_attempt_at FROM pending").fetchall()
         connection.close()
@@ -193,5 +192,5 @@ class IntakeMachine(RuleBasedStateMachine):
 
 TestIntakeMachine = IntakeMachine.TestCase
 TestIntakeMachine.settings = settings(
-    max_examples=600, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

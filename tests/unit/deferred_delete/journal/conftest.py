@@ -37,8 +37,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> int:
 def fill() -> Callable[[Journal, range], list[Record]]:
     def append(journal: Journal, numbers: range) -> list[Record]:
         for number in numbers:
-            journal.append(name_of(number), number % 7, 1_700_000_000_000 + number)
-        return [Record(number, name_of(number), number % 7, 1_700_000_000_000 + number) for number in numbers]
+            journal.append(name_of(number), number % 7, 1_700_000_000_000 + number, 60_000)
+        return [Record(number, name_of(number), number % 7, 1_700_000_000_000 + number, 60_000) for number in numbers]
 
     return append
 

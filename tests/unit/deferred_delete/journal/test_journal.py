@@ -113,7 +113,7 @@ def test_an_attachment_is_found_from_its_number_on(journal: Journal, few: int, f
 def test_a_refused_record_leaves_no_gap(journal: Journal, fill: Fill) -> None:
     first = fill(journal, range(1))
     with pytest.raises(struct.error):
-        journal.append(name_of(9), 2**32, 0)
+        journal.append(name_of(9), 2**32, 0, 0)
     second = fill(journal, range(1, 2))
     assert list(read_all(journal)) == first + second
 
@@ -337,7 +337,7 @@ def test_nothing_is_lost_and_nothing_comes_twice_with_eight_threads(
         try:
             running.wait()
             for number in range(thread * each, (thread + 1) * each):
-                journal.append(name_of(number), thread, number)
+                journal.append(name_of(number), thread, number, 0)
         except Exception as error:  # noqa: BLE001  told below
             failures.append(error)
 
