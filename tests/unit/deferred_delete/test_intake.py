@@ -9,6 +9,7 @@ import pytest
 
 from deferred_delete import Intake, Ledger
 from deferred_delete.journal import journal as journal_module
+from deferred_delete.ledger import power_loss
 from deferred_delete.ledger.place import journal_folder
 
 Uuids = Callable[[int], list[str]]
@@ -88,3 +89,52 @@ def test_a_segment_goes_only_when_its_rows_are_synced(
     monkeypatch.setattr(intake.ledger, "sync", sync)
     intake.tidy()
     assert len([name for name in segments(intake) if int(name[:20]) < 3 * few]) == 1
+
+
+@pytest.fixture
+def boot(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def set_boot(name: str) -> None:
+        monkeypatch.setattr(power_loss, "boot_id", lambda: name)
+
+    set_boot("first")
+    return set_boot
+
+
+def suspects(ledger: Ledger) -> list[str]:
+    return [attachment for batch in ledger.power_loss.suspects(batch=3) for attachment in batch]
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_what_is_left_in_the_journal_is_in_doubt_if_the_machine_went_down(
+    opened: Callable[[], Intake], boot: Callable[[str], None], uuids: Uuids, *, rebooted: bool
+) -> None:
+    """Never moved, so the ledger itself has no row of it that could be in doubt."""
+    names = uuids(5)
+    intake = opened()
+    for name in names:
+        intake.add(name, 1)
+    intake.ledger.close(clean=False)
+    if rebooted:
+        boot("second")
+    ledger = opened().ledger
+    assert suspects(ledger) == (names[::-1] if rebooted else [])
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_what_came_after_the_ledger_was_closed_is_in_doubt_if_the_machine_went_down(
+    opened: Callable[[], Intake], boot: Callable[[str], None], uuids: Uuids, *, rebooted: bool
+) -> None:
+    """Orthanc closes its index after us. With the power cut in between it may know the attachment again."""
+    names = uuids(5)
+    intake = opened()
+    intake.tidy()
+    assert intake.close(60)
+    intake.ledger.close()
+    for name in names:
+        intake._journal.append(name, 1, 1_700_000_000_000, 0)
+    if rebooted:
+        boot("second")
+    ledger = opened().ledger
+    assert suspects(ledger) == (names[::-1] if rebooted else [])
+    boot("third")
+    assert suspects(opened().ledger) == (names[::-1] if rebooted else []), "until the index was asked"
