@@ -23,7 +23,7 @@ class Journal:
         folder: Where the segments are; made if missing, in a folder that exists.
         identity: The ledger's, 16 bytes.
         first_sequence: No record gets a lower number.
-        spares: Empty segments that a former process left, by their first sequence number.
+        spares: Empty segments that a former process left, in order.
         sync: Whether each record is synced before ``append`` returns.
 
     Raises:
@@ -38,9 +38,12 @@ class Journal:
         self._seed = crc32(identity)
         self._sync = sync
         self._lock = threading.Lock()
+        self._making = threading.Lock()  # taken within the other, never the other way round
         self._spares = deque(each for each in spares if each.first_sequence >= first_sequence)
-        self._active = self._spares.popleft() if self._spares else make_segment(folder, first_sequence, identity)
+        self._next_first = self._spares[-1].first_sequence + CAPACITY if self._spares else first_sequence
         self._full: list[Segment] = []  # oldest first
+        self._make_spares(1)
+        self._active = self._spares.popleft()
 
     def append(self, attachment_uuid: str, content_type: int, requested_at_ms: int, grace_ms: int) -> None:
         """Writes one record.
@@ -64,13 +67,17 @@ class Journal:
             segment.memory.flush(start // mmap.PAGESIZE * mmap.PAGESIZE, mmap.PAGESIZE)
 
     def _begin_next_segment(self) -> Segment:
-        following = self._spares.popleft() if self._spares else self._make_after(self._active)
+        if not self._spares:
+            self._make_spares(1)
         self._full.append(self._active)
-        self._active = following
-        return following
+        self._active = self._spares.popleft()
+        return self._active
 
-    def _make_after(self, last: Segment) -> Segment:
-        return make_segment(self._folder, last.first_sequence + CAPACITY, self._identity)
+    def _make_spares(self, count: int) -> None:
+        with self._making:
+            while len(self._spares) < count:
+                self._spares.append(make_segment(self._folder, self._next_first, self._identity))
+                self._next_first += CAPACITY
 
     def waiting(self, since: int) -> int:
         """How many records there are from a sequence number on."""
@@ -105,10 +112,11 @@ class Journal:
             gone = [each for each in (*self._spares, self._active) if not each.in_place]
         except OSError as error:
             raise JournalError(f"cannot look at {error.filename}: {error.strerror}; expected its disk") from error
-        if gone:
-            self._spares.clear()
-        while len(self._spares) < SPARES:
-            self._spares.append(self._make_after(self._spares[-1] if self._spares else self._active))
+        with self._lock:
+            for each in gone:
+                if each in self._spares:
+                    self._spares.remove(each)
+        self._make_spares(SPARES)
         with self._lock:
             if self._active in gone:
                 self._begin_next_segment()
