@@ -140,14 +140,13 @@ class Intake:
             LedgerError: The ledger could not be synced, so that nothing was removed.
             JournalError: A segment could not be made or removed.
         """
-        with self._move_lock:
-            try:
-                before = self._journal.retirable_before
-                if before and before <= self._moved:
-                    self.ledger.sync()
-                    self._journal.retire(self._moved)
-            finally:
-                self._journal.prepare()
+        try:
+            before, moved = self._journal.retirable_before, self._moved
+            if before and before <= moved:
+                self.ledger.sync()
+                self._journal.retire(moved)  # what another thread has moved since is not synced
+        finally:
+            self._journal.prepare()
 
     def close(self, timeout_s: float) -> bool:
         """Moves what is left and leaves empty segments. What is added later waits there for the next start.
@@ -163,7 +162,7 @@ class Intake:
         while self.move():
             if time.monotonic() > give_up:
                 return False
-        with self._move_lock:
-            self.ledger.sync()
-            self._journal.start_over()
+        moved = self._moved
+        self.ledger.sync()
+        self._journal.start_over(moved)
         return True
