@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,10 @@ from deferred_delete import (
     Worker,
 )
 from deferred_delete.journal import journal as journal_module
+from deferred_delete.journal.record import Record
 from deferred_delete.ledger import power_loss
 from deferred_delete.ledger.place import journal_folder
+from deferred_delete.ledger.rows import Counts
 from tests.unit.deferred_delete.conftest import FakeClock
 
 Uuids = Callable[[int], list[str]]
@@ -451,3 +455,136 @@ def test_a_stop_moves_no_longer_than_it_may(opened: Callable[[], Intake], uuids:
     assert intake.close(limit_s - 1) is (limit_s > 0)
     assert (intake.waiting == 0) is (limit_s > 0)
     assert waiting(opened()) == set(attachments)
+
+
+def test_what_is_moved_and_its_segment_removed_while_it_is_counted_is_counted_once(
+    opened: Callable[[], Intake], few: int, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = opened()
+    for name in uuids(5 * few):
+        intake.add(name, 1)
+    intake.move()
+    counts_and_position = intake.ledger.counts_and_position
+
+    def moved_meanwhile() -> tuple[Counts, int]:
+        counted = counts_and_position()
+        intake.move_all()
+        intake.tidy()
+        return counted
+
+    monkeypatch.setattr(intake.ledger, "counts_and_position", moved_meanwhile)
+    assert intake.counts().pending == 5 * few
+
+
+def test_moving_all_ends_where_it_was_when_it_began(
+    opened: Callable[[], Intake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time something is moved, as much is removed: a route that drains now, or a stop, has to end all the same."""
+    intake = opened()
+    intake.tidy()
+    coming = iter(names(100_000))
+    record = intake.ledger.record
+
+    def record_and_remove(records: Sequence[Record], position: int) -> None:
+        record(records, position)
+        for name in itertools.islice(coming, 1500):
+            intake.add(name, 1)
+
+    monkeypatch.setattr(intake.ledger, "record", record_and_remove)
+    first = list(itertools.islice(coming, 2500))
+    for name in first:
+        intake.add(name, 1)
+    intake.move_all()
+    assert set(first) <= waiting(intake)
+    assert intake.waiting > 0
+    assert intake.close(60)
+    assert intake.waiting > 0
+    monkeypatch.undo()
+    before = next(coming)
+    found = waiting(opened())
+    assert found == set(itertools.takewhile(before.__ne__, names(100_000)))
+
+
+def test_removals_from_eight_threads_while_it_is_moved_by_three_are_there_once(
+    opened: Callable[[], Intake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker moves and tidies; a route drains now; a restore asks for all that was deleted until then."""
+    monkeypatch.setattr(journal_module, "CAPACITY", 500)
+    intake = opened()
+    parts = [names(8000)[thread::8] for thread in range(8)]
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def safely(do: Callable[[], object]) -> Callable[[], None]:
+        def target() -> None:
+            try:
+                do()
+            except BaseException as error:  # noqa: BLE001  told below
+                failures.append(error)
+
+        return target
+
+    def add(part: list[str]) -> None:
+        for name in part:
+            intake.add(name, 1)
+            assert intake.waits(name)
+
+    def move() -> None:
+        while not over.is_set():
+            intake.move()
+            intake.tidy()
+
+    def move_all() -> None:
+        while not over.is_set():
+            intake.move_all()
+
+    adding = [threading.Thread(target=safely(lambda part=part: add(part))) for part in parts]  # type: ignore[misc]
+    moving = [threading.Thread(target=safely(do)) for do in (move, move_all, move_all)]
+    for thread in [*adding, *moving]:
+        thread.start()
+    for thread in adding:
+        thread.join()
+    over.set()
+    for thread in moving:
+        thread.join()
+    assert not failures
+    assert intake.close(60)
+    assert intake.counts().pending == 8000
+    assert waiting(intake) == set(names(8000))
+    assert len(segments(intake)) <= 3
+
+
+@pytest.mark.parametrize("rounds", [5])
+def test_removals_during_a_stop_are_found_by_the_next_start(
+    serve: Callable[..., DeferredDelete], *, rounds: int
+) -> None:
+    """Orthanc stops us before its HTTP server."""
+    done: set[str] = set()
+    for round_number in range(rounds):
+        service = serve(grace_period=3600)
+        started, over = threading.Event(), threading.Event()
+
+        def remove(
+            service: DeferredDelete = service,
+            prefix: str = f"{round_number:04x}",
+            started: threading.Event = started,
+            over: threading.Event = over,
+        ) -> None:
+            number = 0
+            while not over.is_set():
+                name = f"0000{prefix}-0000-4000-8000-{number:012x}"
+                service.area.remove(name, 1)
+                done.add(name)
+                number += 1
+                if number > 500:
+                    started.set()
+                    time.sleep(0.0001)  # Orthanc deletes at most 20,000 a second
+
+        remover = threading.Thread(target=remove)
+        remover.start()
+        started.wait()
+        service.close(60 if round_number % 2 else 0)
+        over.set()
+        remover.join()
+        assert service.intake.lost == 0
+    assert rows_of(serve(grace_period=3600).ledger) == done
