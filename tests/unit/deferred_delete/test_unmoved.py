@@ -6,17 +6,21 @@ import functools
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from deferred_delete import FileStorage, Intake, Ledger
+from deferred_delete import __main__ as command_line
 from deferred_delete.audit import online
 from deferred_delete.audit.comparison import compare
 from deferred_delete.audit.online import OnlineAudit
+from deferred_delete.journal import journal
+from deferred_delete.journal.record import Record
 from deferred_delete.journal.segment import make_segment
 from deferred_delete.ledger.place import journal_folder
+from deferred_delete.ledger.unmoved import unmoved
 from deferred_delete.orthanc_client import OrthancClient
 from harness.orthanc_process import BUNDLE
 from tests.support.archive import Answer, Archive, dicom
@@ -217,3 +221,29 @@ def test_a_journal_of_a_later_version_is_refused_in_one_line(
     answer = run(command, *arguments)
     assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
     assert "has version 9: expected 1; a newer version of this bundle" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "list"])
+def test_what_is_moved_and_its_segment_removed_meanwhile_is_shown_once(
+    path: Path, uuids: Uuids, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Beside a worker that goes on between what the command line reads first and what it reads then."""
+    monkeypatch.setattr(journal, "CAPACITY", 10)
+    names = uuids(35)
+    with Ledger(path) as ledger:
+        intake = Intake(ledger, grace_ms=3_600_000)
+        for name in names:
+            intake.add(name, 1)
+
+        def goes_on(ledger_path: Path, facts: Mapping[str, str]) -> Iterator[Record]:
+            intake.move_all()
+            intake.tidy()
+            yield from unmoved(ledger_path, facts)
+
+        monkeypatch.setattr(command_line, "unmoved", goes_on)
+        assert command_line.main([command, str(path)]) == 0
+    shown = capsys.readouterr().out
+    if command == "status":
+        assert shown.splitlines()[3].strip("│").split("│")[0].strip() == "35"
+    else:
+        assert [shown.count(name) for name in names] == [1] * 35
