@@ -33,8 +33,17 @@ class Ext4Disk:
         command = ["mount", "-o", "loop,nodiscard", str(self._image), str(self.folder)]
         subprocess.run(command, check=True, capture_output=True)
 
-    def unmount(self, *options: str) -> None:
-        subprocess.run(["umount", *options, str(self.folder)], check=True, capture_output=True)
+    def unmount(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True, capture_output=True)
+
+    def restart(self) -> None:
+        """Mounts what had reached the disk before the power was cut."""
+        self.unmount()
+        # A copy: another mount namespace may have the dead file system still, and would lend it to us again.
+        image, self._image = self._image, self._image.with_name(f"{self._image.name} again")
+        subprocess.run(["cp", "--sparse=always", str(image), str(self._image)], check=True)
+        image.unlink()
+        self.mount()
 
     def write_back(self) -> None:
         """As Linux does about every half minute."""
@@ -65,4 +74,4 @@ def ext4_disk(tmp_path: Path) -> Iterator[Ext4Disk]:
         pytest.skip(f"there are no loop devices with ext4 here: {error}")
     yield disk
     if os.path.ismount(disk.folder):
-        disk.unmount("--lazy")
+        disk.unmount()

@@ -85,8 +85,7 @@ def cut_after(disk: Ext4Disk, durability: str, worker: str, *, written_back: int
         disk.cut()
         child.send_signal(signal.SIGKILL)
         child.wait()
-    disk.unmount()
-    disk.mount()
+    disk.restart()
     assert all(done)
     return done
 
@@ -157,7 +156,6 @@ def test_a_second_power_cut_right_after_the_next_start_forgets_nothing(ext4_disk
         ext4_disk.cut()
         child.send_signal(signal.SIGKILL)
         child.wait()
-    ext4_disk.unmount()
-    ext4_disk.mount()
+    ext4_disk.restart()
     in_ledger, in_journal = in_ledger_and_journal(root)
     assert in_ledger | in_journal == set(done)
