@@ -103,7 +103,9 @@ def test_the_variables_of_the_compose_file_are_keys_that_the_bundle_takes(servic
     """orthancteam/orthanc makes a key of a variable: two underscores go one level down, one begins a word."""
     document: dict[str, Any] = {}
     for name, value in service["environment"].items():
-        *sections, key = ["".join(map(str.title, each.split("_"))) for each in name.removeprefix("ORTHANC__").split("__")]
+        *sections, key = [
+            "".join(map(str.title, each.split("_"))) for each in name.removeprefix("ORTHANC__").split("__")
+        ]
         place = document.setdefault(sections[0], {}) if sections else document
         place[key] = json.loads(value) if re.match(r"[{\d]", value) else value
     assert set(document) & set(SECTIONS)
