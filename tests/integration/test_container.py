@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.free_ports import free_port
-from harness.orthanc_process import BUNDLE, PYTHON_PLUGIN, OrthancProcess, executable
+from harness.orthanc_process import BUNDLE, PYTHON_PLUGIN, OrthancError, OrthancProcess, executable
 from harness.senders import http_upload
 from release import packing
 from tests.support.dockerfile import arguments, filled, instructions
@@ -151,6 +151,10 @@ def test_the_steps_make_an_orthanc_with_the_bundle_whose_deletions_outlive_it(
     with server:
         assert server.json("GET", "/deferred-delete/status")["pending"] == 2
         assert set(server.json("GET", "/instances")) == set(others)
+        second = ContainedOrthanc(folder, configuration | {"HttpPort": free_port()})
+        second.image = Layer(folder / "second", last, folder / "volume")
+        with pytest.raises(OrthancError, match=r"deferred-deletions\.db is in use by process"):
+            second.start()
         server.json("POST", "/deferred-delete/resume")
     # On the volume, not in the container.
     assert {"index", "deferred-deletions.db", "deferred-deletions.db.intake"} <= {
