@@ -24,8 +24,10 @@ pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 
 DOCKERFILE = BUNDLE / "docs" / "container" / "Dockerfile"
 STORAGE = "/var/lib/orthanc/db"
-# Overlay, kernel's folders and the volume, in a mount namespace that goes with the command.
+# Overlay, kernel's folders and the volume, in a mount namespace that goes with the command. Of that one only /dev/shm is
+# made private, so that nothing is seen outside: the root may be a chroot's, which is no mount.
 ENTER = f"""
+mount --make-private /dev/shm
 mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$FOLDER/upper,workdir=$FOLDER/work" "$FOLDER/root"
 for each in dev proc sys; do mount --rbind "/$each" "$FOLDER/root/$each"; done
 mkdir -p "$FOLDER/root{STORAGE}" && mount --bind "$VOLUME" "$FOLDER/root{STORAGE}"
@@ -51,7 +53,7 @@ class Layer:
 
     def command(self, text: str) -> list[str]:
         """What runs a shell command with this layer as its root; it needs `environment`."""
-        return ["unshare", "--mount", "--", "sh", "-e", "-c", ENTER, "sh", text]
+        return ["unshare", "--mount", "--propagation=unchanged", "--", "sh", "-e", "-c", ENTER, "sh", text]
 
     def run(self, text: str) -> str:
         """Runs a shell command; returns what it said."""
