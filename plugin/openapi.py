@@ -50,8 +50,8 @@ def _operation(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
         "responses": {
             "200": {"description": route.summary, "content": _content(route.answer, route.media_type, schemas)},
             "default": {
-                "description": "refused or failed, and why",
-                "content": _content(Failure, JSON, schemas),
+                "description": "refused or failed, and why: JSON, which newer versions of Orthanc call text/plain",
+                "content": _content(Failure, JSON, schemas) | _content(Failure, "text/plain", schemas),
             },
         },
     }

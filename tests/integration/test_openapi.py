@@ -46,11 +46,10 @@ class Told:
         answer = self.server.request(method, path + query, body)
         responses = self.document["paths"][path][method.lower()]["responses"]
         content = responses["200" if answer.status == 200 else "default"]["content"]
-        ((media_type, described),) = content.items()
-        assert answer.headers["Content-Type"].startswith(media_type), (method, path, answer.status)
         self.asked.add((method, path))
-        if media_type != "application/json":
-            assert described == {}
+        # Orthanc 1.12 sends a refusal as text/plain; each media type of it has the same schema.
+        described = content[answer.headers["Content-Type"]]
+        if described == {}:
             return answer.status, answer.data
         found = json.loads(answer.data)
         Draft202012Validator({**described["schema"], "components": self.components}).validate(found)
