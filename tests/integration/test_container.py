@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 
 DOCKERFILE = BUNDLE / "docs" / "container" / "Dockerfile"
 STORAGE = "/var/lib/orthanc/db"
-# Overlay, kernel's folders and the volume, in a mount namespace that goes with the command. Of that one only /dev/shm is
-# made private, so that nothing is seen outside: the root may be a chroot's, which is no mount.
+# Overlay, kernel's folders and the volume, in a mount namespace that goes with the command. Only its /dev/shm is made
+# private, so that nothing is seen outside: the root may be a chroot's, which is no mount.
 ENTER = f"""
 mount --make-private /dev/shm
 mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$FOLDER/upper,workdir=$FOLDER/work" "$FOLDER/root"
