@@ -76,7 +76,7 @@ def test_no_kill_forgets_a_deletion_or_takes_a_live_file(tmp_path: Path, seed: i
                 raise AssertionError(f"seed {seed}, kill {number}: {error}") from error
     assert alive > 20, f"seed {seed}: hardly anything was stored: nothing was tested"
     assert removed > 20, f"seed {seed}: hardly anything was removed: nothing was tested"
-    assert kills_with_a_journal > 2, f"seed {seed}: hardly any kill came between the journal and the ledger"
+    assert kills_with_a_journal > 5, f"seed {seed}: hardly any kill came between the journal and the ledger"
     service = DeferredDelete(tmp_path / "storage", Settings(grace_period=0), sync=False)
     while service.worker.run_once().claimed:
         pass

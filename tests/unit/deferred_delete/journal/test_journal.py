@@ -13,7 +13,7 @@ import pytest
 
 from deferred_delete import JournalError
 from deferred_delete.journal import journal as journal_module
-from deferred_delete.journal.journal import SPARES, Journal
+from deferred_delete.journal.journal import SPARES, Journal, count_since
 from deferred_delete.journal.leftovers import Leftovers
 from deferred_delete.journal.record import Record
 from deferred_delete.journal.segment import CAPACITY, SEGMENT_BYTES, Segment
@@ -50,7 +50,7 @@ def test_records_are_read_in_order_and_once(journal: Journal, fill: Fill, read_a
     assert list(read_all(journal)) == written
     assert list(read_all(journal, since=2000, limit=7)) == written[2000:]
     assert journal.read(2500, 1000) == ([], 2500)
-    assert [journal.waiting(since) for since in (0, 1, 2499, 2500)] == [2500, 2499, 1, 0]
+    assert [count_since(journal.segments, since) for since in (0, 1, 2499, 2500)] == [2500, 2499, 1, 0]
     assert read_again(journal._folder) == written
 
 
@@ -72,7 +72,7 @@ def test_records_are_read_across_segments(journal: Journal, few: int, fill: Fill
         assert list(read_all(journal, limit=limit)) == written
     for since in range(len(written) + 1):
         assert list(read_all(journal, since)) == written[since:]
-        assert journal.waiting(since) == len(written) - since
+        assert count_since(journal.segments, since) == len(written) - since
         assert read_again(journal._folder, since) == written[since:]
 
 
@@ -81,7 +81,7 @@ def test_a_journal_goes_on_from_a_number(folder: Path, fill: Fill) -> None:
     fill(journal, range(3))
     records, after = journal.read(500, 10)
     assert [each.sequence for each in records] == [500, 501, 502]
-    assert (after, journal.waiting(500)) == (503, 3)
+    assert (after, count_since(journal.segments, 500)) == (503, 3)
 
 
 def test_empty_segments_of_a_former_run_are_used(folder: Path, few: int, fill: Fill, read_again: ReadAgain) -> None:
@@ -94,10 +94,10 @@ def test_empty_segments_of_a_former_run_are_used(folder: Path, few: int, fill: F
     assert list(empty.records(3)) == []
     journal = Journal(folder, IDENTITY, 3, spares=empty.clear(3))
     assert names_in(folder) == [name_from(few), name_from(2 * few)]
-    assert journal.waiting(3) == 0
+    assert count_since(journal.segments, 3) == 0
     written = fill(journal, range(few, 3 * few + 2))
     assert list(read_all(journal, since=3)) == written
-    assert journal.waiting(3) == len(written)
+    assert count_since(journal.segments, 3) == len(written)
     assert read_again(folder, 3) == written
 
 
@@ -282,7 +282,7 @@ def test_each_record_is_synced_if_asked(folder: Path, fill: Fill, monkeypatch: p
             self._memory.flush(start, length)
             synced.append((start, length, self._memory[start : start + length]))
 
-    monkeypatch.setattr(journal._segments[-1], "memory", Memory(journal._segments[-1].memory))
+    monkeypatch.setattr(journal.segments[-1], "memory", Memory(journal.segments[-1].memory))
     fill(journal, range(100))
     assert [start for start, _, _ in synced] == [(number + 1) * 64 // 4096 * 4096 for number in range(100)]
     for number, (_, length, page) in enumerate(synced):
@@ -321,7 +321,7 @@ def test_a_burst_while_the_worker_makes_a_segment_does_not_make_it_twice(
     journal.prepare()
     burst.join()
     assert list(read_all(journal)) == written
-    assert journal.waiting(0) == len(written) == 2 * few + 5
+    assert count_since(journal.segments, 0) == len(written) == 2 * few + 5
     assert read_again(journal._folder) == written
 
 
@@ -347,7 +347,7 @@ def test_nothing_is_lost_and_nothing_comes_twice_with_eight_threads(
     running.wait()
     position = 0
     while len(moved) < 8 * each and not failures:
-        waiting = journal.waiting(position)
+        waiting = count_since(journal.segments, position)
         assert 0 <= waiting <= 8 * each - len(moved)
         records, position = journal.read(position, 77)
         moved += records

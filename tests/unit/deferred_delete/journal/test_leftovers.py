@@ -296,6 +296,20 @@ def test_empty_segments_are_given_out_in_order(crashed: Crashed, fill: Fill, mon
         assert ledger.counts().pending == RECORDS + 3
 
 
+def test_an_empty_segment_gets_its_blocks_back(folder: Path) -> None:
+    """A copy of the folder may have holes (rsync -S, tar -S): written to on a full disk, one ends Orthanc."""
+    path = make_segment(folder, 0, IDENTITY).path
+    header = path.read_bytes()[:RECORD_BYTES]
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(SEGMENT_BYTES)
+    assert path.stat().st_blocks * 512 < SEGMENT_BYTES
+    leftovers = Leftovers(folder, IDENTITY)
+    assert list(leftovers.records(0)) == []
+    (segment,) = leftovers.clear(0)
+    assert segment.path.stat().st_blocks * 512 >= SEGMENT_BYTES
+
+
 def test_nothing_is_made_by_reading_a_journal_that_is_not_there(tmp_path: Path) -> None:
     leftovers = Leftovers(tmp_path / "none", IDENTITY)
     assert list(leftovers.records(0)) == []
