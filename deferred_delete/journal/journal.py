@@ -56,6 +56,7 @@ class Journal:
 
         Raises:
             JournalError: There is no room, and the next segment cannot be made.
+            OSError: The record is written, but could not be synced.
             struct.error: The content type is no 32-bit number.
         """
         with self._lock:
