@@ -141,7 +141,7 @@ class IngestCallbacks:
         """OnStoredInstance: the index transaction is committed."""
         try:
             if self._recorder is not None:
-                finished = self._recorder.committed(orthanc_id, _client(instance))
+                finished = self._recorder.committed(orthanc_id, _client(instance), wanted=self._log_each)
                 if self._log_each and finished is not None:
                     self._log(finished)
         except Exception as error:  # noqa: BLE001 - timing never costs an instance

@@ -139,21 +139,22 @@ class Recorder:
         if instance is not None:
             instance.remove(attachment_uuid)
 
-    def committed(self, orthanc_id: str = "", client: str = "") -> Finished | None:
+    def committed(self, orthanc_id: str = "", client: str = "", *, wanted: bool = True) -> Finished | None:
         """Note that the index transaction is done.
 
         Args:
             orthanc_id: names the instance among the slowest.
             client: who sent it: a calling AE title, an address; empty where there is none.
+            wanted: whether the stages of this instance are; if not, they are added up later, with those of others.
 
         Returns:
-            The instance with its stages; None where nothing was stored.
+            The instance with its stages; None where nothing was stored, or it is not wanted.
         """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
         if instance is not None and instance.association is not None:
             self._before_arrival.committed(instance.association, now_ns)
-        return self._registry.finish(now_ns, self._wall_clock(), orthanc_id, client)
+        return self._registry.finish(now_ns, self._wall_clock(), orthanc_id, client, wanted=wanted)
 
     def idle_seconds(self) -> float:
         """Return for how long nothing was in flight and no instance finished; 0 while one is in flight."""
