@@ -21,8 +21,8 @@ _SAME_INSTANCE_NS: Final = 100_000_000
 class Recorder:
     """Follows each instance from its arrival to its index transaction, by thread: events in, snapshots out.
 
-    One instance stays on one OS thread from "received" to "stored", and the plugin rebuilds Python's thread state at
-    each callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident(). No
+    One instance stays on one OS thread from "received" to "stored", and the plugin may rebuild Python's thread state
+    at a callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident(). No
     method raises on events that are missing, doubled or out of order: they are counted.
     """
 
