@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from deferred_delete.studies.dicom_header import NotDicomError, inflate
 from support.one_line import one_line
 
+from . import thread_states
+
 if TYPE_CHECKING:
     from deferred_delete import DeferredStorageArea
     from timing import Recorder
@@ -57,6 +59,7 @@ class StorageCallbacks:
             raise StorageRefusedError(failure)
 
     def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
+        thread_states.keep()
         recorder = self._recorder
         if recorder is not None:
             recorder.write_started(len(content), attachment_uuid)

@@ -27,6 +27,7 @@ COLUMNS = {
     "drain": "| 300 |",
     "p99": "| during a drain |",
     "ingest": "| on | 2 | bundle |",
+    "cost": "| 2 | all but transcoding |",
 }
 
 
