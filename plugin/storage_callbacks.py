@@ -103,6 +103,7 @@ class StorageCallbacks:
         return content
 
     def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
+        thread_states.keep()
         try:
             return self._area.read(attachment_uuid, content_type), ""
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
@@ -110,6 +111,7 @@ class StorageCallbacks:
 
     def remove(self, attachment_uuid: str, content_type: int) -> None:
         """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
+        thread_states.keep()
         try:
             if self._recorder is not None:
                 self._recorder.removed(attachment_uuid)
