@@ -148,7 +148,7 @@ def _measure(disk: str, cell: str, folder: Path, removals: int, quiet_s: float) 
     for attachment in backlog:
         service.storage.create(attachment, b"x" * 512)
     service.worker.start()
-    time.sleep(quiet_s if cell == LONG_QUIET else 1.0)
+    time.sleep({LONG_QUIET: quiet_s, DRAIN: 0.05}.get(cell, 1.0))
     with _locked(folder / LEDGER_NAME) if cell == LOCKED else nullcontext():
         sample = _bursts(disk, cell, service, removals)
     service.worker.stop(10)
