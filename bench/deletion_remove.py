@@ -37,7 +37,7 @@ CELLS = {THIS_DISK: (QUIET, LONG_QUIET, LOCKED, DRAIN), TMPFS: (DRAIN,), SLOW_DI
 MEDIAN_AIM_US, P999_AIM_US = 5, 100
 _PAUSE_S = 0.1
 # Files for a drain to unlink while it is measured: more than it can.
-_BACKLOG_PER_REMOVAL = 2.5
+_BACKLOG_PER_REMOVAL = 3
 _DRAIN_PAUSE_S = 0.02
 
 Remove = Callable[[str, int], None]
@@ -140,7 +140,7 @@ def _locked(ledger: Path) -> Iterator[None]:
 
 
 def _measure(disk: str, cell: str, folder: Path, removals: int, quiet_s: float) -> RemoveSample:
-    backlog = uuids(int(removals * _BACKLOG_PER_REMOVAL), 1) if cell == DRAIN else []
+    backlog = uuids(removals * _BACKLOG_PER_REMOVAL, 1) if cell == DRAIN else []
     DeferredDelete(folder, Settings(), sync=False).close()
     if backlog:
         fill_ledger(folder / LEDGER_NAME, len(backlog), backlog)
@@ -166,7 +166,8 @@ def _bursts(disk: str, cell: str, service: DeferredDelete, removals: int) -> Rem
         remove = (callback, area)[number % 2]
         bursts.measure(remove, first, took_ns[remove], between_ns[remove])
         time.sleep(_DRAIN_PAUSE_S if cell == DRAIN else _PAUSE_S)
-    if cell == DRAIN and service.ledger.counts().pending <= len(names):
+    due_ms = service.ledger.next_due()
+    if cell == DRAIN and (due_ms is None or due_ms > service.ledger.clock.now_ms()):
         raise RuntimeError("the drain ended before the removals: expected more files")
     return RemoveSample(
         disk,
