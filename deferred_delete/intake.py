@@ -1,6 +1,7 @@
 """The journal and the ledger as one: what Orthanc asked to remove and what may still be on disk."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ class Intake:
 
     Args:
         ledger: Where the requests go in the end.
+        grace_ms: The time from a request to the first attempt, in ms.
         durability: "process": a request survives SIGKILL. "power": a power cut, at a sync each.
 
     Attributes:
@@ -31,9 +33,10 @@ class Intake:
         JournalError: The journal cannot be made.
     """
 
-    def __init__(self, ledger: Ledger, durability: Durability = "process") -> None:
+    def __init__(self, ledger: Ledger, grace_ms: int = 0, durability: Durability = "process") -> None:
         self.ledger = ledger
         self.lost = 0
+        self._grace_ms = grace_ms
         self._journal = Journal(
             journal_folder(ledger.path),
             ledger.identity,
@@ -54,7 +57,7 @@ class Intake:
             JournalError: There is no room for it, see Journal.append.
             struct.error: The content type is no 32-bit number.
         """
-        self._journal.append(attachment_uuid, content_type, self.ledger.clock.now_ms())
+        self._journal.append(attachment_uuid, content_type, self.ledger.clock.now_ms(), self._grace_ms)
 
     @property
     def waiting(self) -> int:
@@ -116,10 +119,10 @@ class Intake:
         """
         with self._move_lock:
             records, position = self._journal.read(self._tried, limit)
-            due_before_ms = self.ledger.clock.now_ms() - self.ledger.grace_ms
+            now_ms = self.ledger.clock.now_ms()
             deleted = 0
             for record in records:
-                if record.requested_at_ms > due_before_ms:
+                if record.due_at_ms > now_ms:
                     position = record.sequence
                     break
                 try:
@@ -138,20 +141,28 @@ class Intake:
             JournalError: A segment could not be made or removed.
         """
         try:
-            before = self._journal.retirable_before
-            if before and before <= self._moved:
+            before, moved = self._journal.retirable_before, self._moved
+            if before and before <= moved:
                 self.ledger.sync()
-                self._journal.retire(self._moved)
+                self._journal.retire(moved)  # what another thread has moved since is not synced
         finally:
             self._journal.prepare()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float) -> bool:
         """Moves what is left and leaves empty segments. What is added later waits there for the next start.
+
+        Returns:
+            False if that takes longer than ``timeout_s`` seconds; the rest is left for the next start.
 
         Raises:
             LedgerError: The ledger does not take it, so the next start has to.
             JournalError: Old segments stay; the next start removes them.
         """
-        self.move_all()
+        give_up = time.monotonic() + timeout_s
+        while self.move():
+            if time.monotonic() > give_up:
+                return False
+        moved = self._moved
         self.ledger.sync()
-        self._journal.start_over()
+        self._journal.start_over(moved)
+        return True

@@ -68,7 +68,6 @@ class DeferredDelete:
         )
         self.ledger = Ledger(
             ledger_path or storage_root / LEDGER_NAME,
-            grace_ms=settings.grace_ms,
             busy_timeout_ms=settings.busy_timeout_ms,
         )
         try:
@@ -78,7 +77,7 @@ class DeferredDelete:
             within_s = headers.how_far_back_s(unclean=doubt.unclean, known_missing=doubt.headers_missing)
             if within_s is not None and header_copies is not None:
                 self._rebuild_headers(header_copies, within_s)
-            self.intake = Intake(self.ledger, settings.durability)
+            self.intake = Intake(self.ledger, settings.grace_ms, settings.durability)
             self.worker = Worker(self.intake, self.storage, settings, ingest=ingest)
         except BaseException:
             self.ledger.close(clean=False)  # the next start has to look, too
@@ -125,7 +124,8 @@ class DeferredDelete:
             whole = self.storage.stop(timeout_s)
             if not whole:
                 self._note_headers_missing(True)
-            self.intake.close()
+            if not self.intake.close(timeout_s):
+                _log.warning("%d deletions wait in the journal for the next start", self.intake.waiting)
         except DeferredDeleteError as error:
             _log.error("what waits in the journal is left for the next start: %s", error)
         finally:

@@ -5,8 +5,8 @@
 | 8 | sequence number |
 | 8 | time of the request, ms since 1970 |
 | 4 | Orthanc's content type |
+| 4 | grace period, hundredths of a second |
 | 36 | attachment UUID, ASCII |
-| 4 | zero |
 | 4 | CRC-32 of the 60 bytes before, started from the CRC-32 of the ledger's identity |
 
 Integers are little-endian. The identity in the checksum makes a record of another ledger look damaged even where the
@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 RECORD_BYTES: Final = 64
-_BODY: Final = struct.Struct("<QQI36s4x")
+_BODY: Final = struct.Struct("<QQII36s")
+_GRACE_UNIT_MS: Final = 10
 _CHECKSUM: Final = struct.Struct("<I")
 _EMPTY: Final = bytes(RECORD_BYTES)
 
@@ -31,22 +32,28 @@ class Record(NamedTuple):
     attachment_uuid: str
     content_type: int
     requested_at_ms: int
+    grace_ms: int
+
+    @property
+    def due_at_ms(self) -> int:
+        """When the file may be deleted, in ms since 1970."""
+        return self.requested_at_ms + self.grace_ms
 
 
-def encode(sequence: int, attachment_uuid: str, content_type: int, requested_at_ms: int, seed: int) -> bytes:
+def encode(record: Record, seed: int) -> bytes:
     """Returns the 64 bytes of a record.
 
     Args:
-        sequence: Its number.
-        attachment_uuid: 36 ASCII characters.
-        content_type: Orthanc's, from 0 to 2**32 - 1.
-        requested_at_ms: Since 1970.
+        record: Its UUID is 36 ASCII characters; its grace period is rounded up to 10 ms, and less than 497 days.
         seed: The CRC-32 of the ledger's identity.
 
     Raises:
         struct.error: A number does not fit.
     """
-    body = _BODY.pack(sequence, requested_at_ms, content_type, attachment_uuid.encode("ascii"))
+    sequence, attachment_uuid, content_type, requested_at_ms, grace_ms = record
+    body = _BODY.pack(
+        sequence, requested_at_ms, content_type, -(-grace_ms // _GRACE_UNIT_MS), attachment_uuid.encode("ascii")
+    )
     return body + _CHECKSUM.pack(crc32(body, seed))
 
 
@@ -56,7 +63,7 @@ def decode(slots: bytes | memoryview, seed: int) -> Iterator[Record | None]:
         slot = bytes(slots[start : start + RECORD_BYTES])
         body = slot[: _BODY.size]
         if crc32(body, seed) == _CHECKSUM.unpack_from(slot, _BODY.size)[0]:
-            sequence, requested_at_ms, content_type, uuid = _BODY.unpack(body)
-            yield Record(sequence, uuid.decode("ascii"), content_type, requested_at_ms)
+            sequence, requested_at_ms, content_type, grace, uuid = _BODY.unpack(body)
+            yield Record(sequence, uuid.decode("ascii"), content_type, requested_at_ms, grace * _GRACE_UNIT_MS)
         elif slot != _EMPTY:
             yield None

@@ -14,12 +14,14 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from ..errors import JournalError
+from ..storage.layout import sync
 from .record import RECORD_BYTES
 
 SEGMENT_BYTES: Final = 1 << 20
 CAPACITY: Final = SEGMENT_BYTES // RECORD_BYTES - 1
 VERSION: Final = 1
 SUFFIX: Final = ".segment"
+DRAFT_SUFFIX: Final = ".new"
 _MAGIC: Final = b"ODelIntk"
 # Magic, version, record's bytes, first sequence number, ledger's identity.
 _HEADER: Final = struct.Struct("<8sIIQ16s20x")
@@ -108,7 +110,7 @@ def make_segment(folder: Path, first_sequence: int, identity: bytes) -> Segment:
         JournalError: The disk is full or read-only, say. Nothing is left behind.
     """
     path = segment_path(folder, first_sequence)
-    draft = path.with_suffix(".new")
+    draft = path.with_suffix(DRAFT_SUFFIX)
     body = _HEADER.pack(_MAGIC, VERSION, RECORD_BYTES, first_sequence, identity)
     content = (body + _CHECKSUM.pack(crc32(body))).ljust(SEGMENT_BYTES, b"\0")
     try:
@@ -122,18 +124,9 @@ def make_segment(folder: Path, first_sequence: int, identity: bytes) -> Segment:
         finally:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-        sync_folder(folder)
+        sync(folder)
         return Segment(path, first_sequence)
     except OSError as error:
         raise JournalError(
             f"cannot make the segment {path}: {error.strerror}; expected a folder that Orthanc may write, with room"
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Syncs a folder's entries. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

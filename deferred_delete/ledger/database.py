@@ -9,7 +9,6 @@ checkpoint), and what is not synced until then is made again after a power cut, 
 """
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import LedgerBusyError, LedgerClosedError, LedgerError
+from ..storage.layout import sync
 from . import queries, schema
 from .ownership import OwnerLock
 
@@ -117,11 +117,8 @@ class Database:
         with self._write_lock:
             self._check_open()
             try:
-                descriptor = os.open(self.path.with_name(f"{self.path.name}-wal"), os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync(self.path.with_name(f"{self.path.name}-wal"))
+                sync(self.path.parent)
             except FileNotFoundError:
                 return  # nothing is logged: the ledger's file has it all
             except OSError as error:

@@ -31,7 +31,6 @@ class Ledger:
 
     Args:
         path: The ledger's file; made if missing, in a folder that exists.
-        grace_ms: The time from a request in the journal to the first attempt, in ms.
         busy_timeout_ms: The longest a write waits for another process, in ms.
         wall: Seconds since 1970; read once.
 
@@ -52,23 +51,20 @@ class Ledger:
         JournalError: What the last run left in the journal can not be read.
     """
 
-    def __init__(
-        self, path: Path, *, grace_ms: int = 0, busy_timeout_ms: int = 300, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, path: Path, *, busy_timeout_ms: int = 300, wall: Callable[[], float] = time.time) -> None:
         self.path = path
-        self.grace_ms = grace_ms
         self._record_lock = threading.Lock()
         self._database = Database(path, busy_timeout_ms / 1000)
         try:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
             self.identity = self._identity()
+            self.power_loss = PowerLoss(self._database)
             self.empty_segments = self._record_leftovers()
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
             self.deleted_studies = DeletedStudies(self._database)
             self.restores = Restores(self._database, self.clock)
             self.order = DrainOrder(self._database)
-            self.power_loss = PowerLoss(self._database)
             self.power_loss.note_start(self._newest_id, self._newest_enqueued_at())
             self.recovered = self.recover()
         except BaseException:
@@ -117,9 +113,7 @@ class Ledger:
             LedgerError: Nothing was recorded.
         """
         with self._record_lock:
-            rows = [
-                (uuid, content_type, at_ms, at_ms + self.grace_ms) for _sequence, uuid, content_type, at_ms in records
-            ]
+            rows = [(each.attachment_uuid, each.content_type, each.requested_at_ms, each.due_at_ms) for each in records]
             self._database.write_together(
                 "record deletions in",
                 (queries.ENQUEUE, (self._numbered(rows),)),
@@ -142,6 +136,7 @@ class Ledger:
         rows = self._database.query(queries.READ_FACT, queries.JOURNAL_IDENTITY)
         if not rows:
             self._database.write("mark", queries.PUT_FACT, queries.JOURNAL_IDENTITY, secrets.token_hex(16))
+            self.sync()  # segments are synced; with an identity that a power cut forgot they would be another's
             return self._identity()
         return bytes.fromhex(rows[0][0])
 
@@ -149,6 +144,8 @@ class Ledger:
         """Records what the last run left in the journal; returns the segments that can be used again."""
         leftovers, recorded = Leftovers(journal_folder(self.path), self.identity), 0
         for records in leftovers.records(self.journal_position):
+            if not recorded:
+                self.power_loss.note_leftovers()
             recorded += len(records)
             self.record(records, records[-1].sequence + 1)
         if recorded:
@@ -156,7 +153,7 @@ class Ledger:
                 "%d deletions that the last run left in the journal are in the ledger %s now", recorded, self.path
             )
         self._database.sync()
-        return leftovers.clear()
+        return leftovers.clear(self.journal_position)
 
     def claim(self, limit: int, now_ms: int) -> list[Claim]:
         """Takes up to ``limit`` rows that are due at ``now_ms``, the longest due first.

@@ -1,7 +1,6 @@
 """Makes, checks and migrates a ledger's file. Nothing here ever deletes or overwrites one."""
 
 import contextlib
-import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Final
 import sqlite_utils
 
 from ..errors import LedgerError, LedgerRefusedError
+from ..storage.layout import sync
 
 # "ODel": what tells a ledger from any other SQLite database (byte 68 of the file, big-endian).
 APPLICATION_ID: Final = 0x4F44656C
@@ -109,17 +109,9 @@ def _make(path: Path) -> None:
         connection.executescript(
             f"BEGIN;{Path(__file__).with_name('schema.sql').read_text('utf-8')};PRAGMA user_version = 1;COMMIT;"
         )
-    _sync(draft)
+    sync(draft)
     draft.rename(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _check_header(path: Path) -> None:

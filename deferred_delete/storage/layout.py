@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from ..errors import StorageError
@@ -60,3 +61,12 @@ def read_all(descriptor: int) -> bytes:
     while parts[-1] and sum(map(len, parts)) != status.st_size:
         parts.append(os.read(descriptor, status.st_size + 1))
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def sync(path: Path) -> None:
+    """Syncs a file, or a folder's entries. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

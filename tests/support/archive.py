@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from deferred_delete import FileStorage, Ledger, Settings, StudyService, Worker
+from deferred_delete import FileStorage, Intake, Ledger, Settings, StudyService, Worker
 from deferred_delete.studies.dicom_header import read_header
 from tests.support.ledgers import enqueue
 
@@ -89,8 +89,15 @@ class Archive:
         """A process starts, on the same disk."""
         self.ledger = Ledger(self.folder / "ledger.db")
         self.ledger.clock = self.ledger.studies._clock = self.ledger.restores._clock = self.clock  # type: ignore[assignment]
-        self.worker = Worker(self.ledger, self.storage, Settings(grace_period=0))
-        parts = SimpleNamespace(ledger=self.ledger, storage=self.storage, worker=self.worker, headers_left_out=False)
+        self.intake = Intake(self.ledger)
+        self.worker = Worker(self.intake, self.storage, Settings(grace_period=0))
+        parts = SimpleNamespace(
+            ledger=self.ledger,
+            intake=self.intake,
+            storage=self.storage,
+            worker=self.worker,
+            headers_left_out=False,
+        )
         self.service = StudyService(parts, self, lambda _original, _stored: False)  # type: ignore[arg-type]
         self.service._background = self.thread = StepByHand()  # type: ignore[assignment]
         self.service.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deferred_delete import LEDGER_NAME, DeferredDelete, Ledger, Settings
+from deferred_delete import LEDGER_NAME, DeferredDelete, Intake, Ledger, Settings
 from deferred_delete.audit.comparison import Report, Walk, compare
 from deferred_delete.audit.next_start import NextStart
 from deferred_delete.audit.offline import stopped_index, stopped_ledger
@@ -237,7 +237,9 @@ class RunningOrthanc:
         return image, header
 
     def audit(self, *, headers_left_out: bool = False) -> Report:
-        audit = OnlineAudit(self.storage, self._ledger, OrthancClient(self._send), headers_left_out=headers_left_out)
+        audit = OnlineAudit(
+            self.storage, Intake(self._ledger), OrthancClient(self._send), headers_left_out=headers_left_out
+        )
         assert audit.start()
         assert audit.join(30.0)
         state = audit.state()

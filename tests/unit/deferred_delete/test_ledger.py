@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deferred_delete import Ledger, LedgerBusyError, LedgerClosedError, LedgerError, LedgerRefusedError, StateError
+from deferred_delete.journal.record import Record
 from deferred_delete.ledger.rows import Counts, Failure
 from tests.support.ledgers import enqueue
 
@@ -241,56 +242,68 @@ def test_enqueues_from_many_threads_are_all_recorded_while_rows_are_drained(ledg
     drained: list[str] = []
     errors: list[BaseException] = []
 
-    def enqueue(part: list[str]) -> None:
+    def record(part: list[str]) -> None:
         try:
             for attachment in part:
-                # The index lock serialises Orthanc's removes; here four threads do without it, so a full queue may time
-                # out.
-                while True:
-                    try:
-                        enqueue(ledger, attachment, 1)
-                        break
-                    except LedgerBusyError:
-                        continue
+                enqueue(ledger, attachment, 1)
         except BaseException as error:
             errors.append(error)
             raise
 
-    threads = [threading.Thread(target=enqueue, args=(attachments[number::4],)) for number in range(4)]
+    threads = [threading.Thread(target=record, args=(attachments[number::4],)) for number in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads) or ledger.counts().total:
         claims = ledger.claim(50, ledger.clock.now_ms())
         ledger.complete([claim.pending_id for claim in claims])
         drained += [claim.attachment_uuid for claim in claims]
-        if ledger.checkpoint_due:
-            ledger.checkpoint()
     assert errors == []
     assert sorted(drained) == sorted(attachments)
 
 
-def test_the_log_is_copied_back_and_starts_over(ledger: Ledger, uuids: Uuids) -> None:
+def test_what_is_in_the_journal_is_recorded_with_its_own_time_and_how_far_it_was_read(
+    tmp_path: Path, uuids: Uuids
+) -> None:
+    first, second = uuids(2)
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert ledger.journal_position == 0
+        ledger.record([Record(3, first, 1, 1000, 500), Record(4, second, 3, 2000, 500)], 5)
+        ledger.record([Record(4, second, 3, 2000, 500)], 5)  # as after a crash
+        assert [(each.attachment_uuid, each.next_attempt_at) for each in ledger.claim(9, 10**12)] == [
+            (first, 1500),
+            (second, 2500),
+        ]
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert ledger.journal_position == 5
+
+
+def test_records_and_position_are_written_both_or_neither(ledger: Ledger, uuids: Uuids) -> None:
+    """A type that SQLite's column does not take stands for whatever goes wrong half way."""
+    with pytest.raises(LedgerError, match="cannot record deletions"):
+        ledger.record([Record(7, uuids(1)[0], None, 1000, 0)], 8)  # type: ignore[arg-type]
+    assert (ledger.counts().total, ledger.journal_position) == (0, 0)
+    ledger.record([Record(7, uuids(1)[0], 1, 1000, 0)], 8)
+    assert (ledger.counts().total, ledger.journal_position) == (1, 8)
+
+
+def test_the_identity_stays(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.db") as ledger:
+        identity = ledger.identity
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert ledger.identity == identity
+    with Ledger(tmp_path / "other.db") as other:
+        assert other.identity != identity
+    assert len(identity) == 16
+
+
+def test_the_log_is_copied_back_by_itself(ledger: Ledger, uuids: Uuids) -> None:
     log = ledger.path.with_name(ledger.path.name + "-wal")
     largest = 0
     for attachment in uuids(6000):
         enqueue(ledger, attachment, 1)
-        if ledger.checkpoint_due:
-            ledger.checkpoint()
-            assert not ledger.checkpoint_due
-            largest = max(largest, log.stat().st_size)
+        largest = max(largest, log.stat().st_size)
     assert largest < 10_000_000, "the log grew on and on"
     assert ledger.counts() == (6000, 0, 0)
-
-
-def test_a_checkpoint_starts_the_log_over_by_itself_rather_than_leave_that_sync_to_an_enqueue(
-    ledger: Ledger, uuids: Uuids
-) -> None:
-    log = ledger.path.with_name(ledger.path.name + "-wal")
-    for attachment in uuids(10):
-        enqueue(ledger, attachment, 1)
-    before = log.read_bytes()[16:24]  # the salts, new for each log: sqlite.org/fileformat2.html#the_write_ahead_log
-    ledger.checkpoint()
-    assert log.read_bytes()[16:24] != before
 
 
 def test_a_reader_that_stays_does_not_stop_enqueues(ledger: Ledger, uuids: Uuids) -> None:
@@ -299,13 +312,10 @@ def test_a_reader_that_stays_does_not_stop_enqueues(ledger: Ledger, uuids: Uuids
     other.execute("SELECT * FROM pending").fetchall()
     for attachment in uuids(1000):
         enqueue(ledger, attachment, 1)
-    ledger.checkpoint()
-    ledger.checkpoint(fully=True)
-    assert ledger.checkpoint_due, "the log can not be copied past the reader"
+    ledger.sync()
+    assert ledger.counts() == (1000, 0, 0)
     other.execute("COMMIT")
     other.close()
-    ledger.checkpoint()
-    assert not ledger.checkpoint_due
 
 
 def test_a_ledger_locked_by_another_process_is_busy_and_then_well(ledger: Ledger, uuids: Uuids) -> None:
@@ -333,38 +343,6 @@ def test_a_ledger_locked_by_another_process_is_busy_and_then_well(ledger: Ledger
     assert ledger.counts().total == 1
 
 
-def test_an_enqueue_bears_with_the_worker_longer_than_with_strangers(
-    tmp_path: Path, uuids: Uuids, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deferred_delete.ledger.database._OWN_DRAIN_TIMEOUT_S", 60.0)
-    with Ledger(tmp_path / "l.db", busy_timeout_ms=0) as ledger:
-        database = ledger._database
-        begun = threading.Event()
-
-        def works_for_long() -> None:
-            with database._drain_lock:
-                database._drain.execute("BEGIN IMMEDIATE")
-                begun.set()
-                time.sleep(0.3)
-                database._drain.execute("COMMIT")
-
-        worker = threading.Thread(target=works_for_long)
-        worker.start()
-        assert begun.wait(20)
-        enqueue(ledger, uuids(1)[0], 1)
-        worker.join()
-        assert ledger.counts().total == 1
-
-
-def test_a_worker_stuck_for_ever_does_not_block_an_enqueue_for_ever(ledger: Ledger, uuids: Uuids) -> None:
-    database = ledger._database
-    with database._drain_lock:
-        database._drain.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerBusyError, match="database is locked"):
-            enqueue(ledger, uuids(1)[0], 1)
-        database._drain.execute("ROLLBACK")
-
-
 def test_a_full_disk_is_an_error_and_the_ledger_goes_on_when_there_is_room(tmpfs, uuids: Uuids) -> None:
     disk = tmpfs(1024)
     ledger = Ledger(disk / "ledger.db")
@@ -376,7 +354,7 @@ def test_a_full_disk_is_an_error_and_the_ledger_goes_on_when_there_is_room(tmpfs
             enqueue(ledger, attachment, 1)
             recorded.append(attachment)
 
-    with pytest.raises(LedgerError, match=r"cannot record a deletion in the ledger .*(full|disk I/O)"):
+    with pytest.raises(LedgerError, match=r"cannot record deletions in the ledger .*(full|disk I/O)"):
         enqueue_until_full()
     assert recorded
     (disk / "ballast").unlink()
@@ -394,7 +372,7 @@ def test_a_settlement_on_a_full_disk_changes_nothing(tmpfs, uuids: Uuids) -> Non
     with Ledger(disk / "ledger.db") as ledger:
         ledger.enqueue_many([(attachment, 1) for attachment in uuids(500)])
         claims = ledger.claim(500, ledger.clock.now_ms())
-        ledger.checkpoint(fully=True)
+        ledger._database._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # no room left in the log either
         room = shutil.disk_usage(disk).free
         (disk / "ballast").write_bytes(b"x" * (room - 8192))
         with pytest.raises(LedgerError):
@@ -427,7 +405,7 @@ def test_after_close_everything_is_refused_and_close_is_harmless(ledger: Ledger,
         lambda: ledger.claim(1, 0),
         ledger.counts,
         ledger.recover,
-        ledger.checkpoint,
+        ledger.sync,
     ):
         with pytest.raises(LedgerClosedError, match="is closed"):
             use()
@@ -456,16 +434,6 @@ def test_the_lock_of_a_process_that_died_is_not_stale(tmp_path: Path) -> None:
     assert died.returncode == -9
     assert path.with_name("ledger.db.lock").exists()
     Ledger(path).close()
-
-
-@pytest.mark.parametrize(("durability", "level"), [("process", 1), ("power", 2)])  # SQLite's NORMAL and FULL
-def test_durability_decides_how_an_enqueue_syncs(tmp_path: Path, durability, level: int) -> None:
-    with Ledger(tmp_path / "l.db", durability=durability) as ledger:
-        database = ledger._database
-        assert database._intake.execute("PRAGMA synchronous").fetchone() == (level,)
-        assert database._drain.execute("PRAGMA synchronous").fetchone() == (1,)
-        for connection in database._connections:
-            assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
 
 
 def test_counts_add_up() -> None:

@@ -133,9 +133,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if not claimed:
             del self.rows[attachment]
 
-    @rule(fully=st.booleans())
-    def checkpoint(self, fully: bool) -> None:
-        self.ledger.checkpoint(fully=fully)
+    @rule()
+    def sync(self) -> None:
+        self.ledger.sync()
 
     @rule()
     def close_and_open(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from deferred_delete import DeferredDelete, Ledger, Settings
 from deferred_delete.ledger import power_loss
+from deferred_delete.ledger.place import journal_folder
 from deferred_delete.ledger.power_loss import SUSPECT_WINDOW_MS
 from tests.support.ledgers import enqueue
 
@@ -27,6 +28,8 @@ def _die(ledger: Ledger, path: Path) -> Path:
     """Leaves at ``path`` what a process that died leaves."""
     for suffix in ("", "-wal"):
         shutil.copy(f"{ledger.path}{suffix}", f"{path}{suffix}")
+    if journal_folder(ledger.path).exists():
+        shutil.copytree(journal_folder(ledger.path), journal_folder(path))
     ledger.close()
     return path
 

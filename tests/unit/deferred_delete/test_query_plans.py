@@ -17,7 +17,7 @@ from deferred_delete.ledger import queries, restore_queries, study_queries
         (queries.COMPLETE, 1, ["SEARCH pending USING"]),
         (queries.FAIL, 1, ["SEARCH pending USING"]),
         (queries.RELEASE, 1, ["SEARCH pending USING"]),
-        (queries.ENQUEUE_MANY, 1, ["SCAN json_each"]),
+        (queries.ENQUEUE, 1, ["SCAN json_each"]),
         (queries.RECOVER, 0, ["INDEX pending_claimed"]),
         (queries.HASTEN, 2, ["SEARCH pending USING INTEGER PRIMARY KEY", "INDEX pending_due (next_attempt_at>?)"]),
         (queries.WITHDRAW, 1, ["SEARCH pending USING INDEX sqlite_autoindex_pending_1 (attachment_uuid=?)"]),
@@ -29,6 +29,7 @@ from deferred_delete.ledger import queries, restore_queries, study_queries
         (queries.LIST, 2, ["SEARCH pending USING INTEGER PRIMARY KEY (rowid>?)"]),
         (queries.LIST_FAILED, 2, ["INDEX pending_failed"]),
         (queries.COUNTS, 0, ["SCAN counts"]),  # one row
+        (queries.COUNTS_AND_POSITION, 0, ["SCAN counts"]),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else None,
 )
@@ -60,7 +61,7 @@ def test_a_claim_runs_as_many_steps_with_many_rows_as_with_few(tmp_path: Path, r
             steps += 1
             return 0
 
-        ledger._database._drain.set_progress_handler(count, 1)
+        ledger._database._writer.set_progress_handler(count, 1)
         claims = ledger.claim(50, ledger.clock.now_ms())
         ledger.complete([claim.pending_id for claim in claims])
         assert len(claims) == 50

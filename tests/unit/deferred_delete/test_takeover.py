@@ -213,12 +213,12 @@ def test_the_service_finds_them_by_itself_or_where_it_is_told(tmp_path: Path, th
 def test_the_ledger_is_on_disk_before_the_file_gets_another_name(ledger: Ledger, theirs, uuids, monkeypatch) -> None:
     path = theirs([(uuids(1)[0], 1)])
     seen: list[bool] = []
-    real = ledger.checkpoint
+    real = ledger.sync
 
-    def checkpoint(*, fully: bool = False) -> None:
-        real(fully=fully)
-        seen.append(fully and path.exists())
+    def sync() -> None:
+        real()
+        seen.append(path.exists())
 
-    monkeypatch.setattr(ledger, "checkpoint", checkpoint)
+    monkeypatch.setattr(ledger, "sync", sync)
     take_over(path, ledger)
     assert seen == [True]

@@ -10,7 +10,6 @@ import pytest
 
 from deferred_delete import DeferredDelete, FileStorage, Intake, Ledger, LedgerError, Settings, StorageError, Worker
 from deferred_delete.storage.storage import Deleted
-from deferred_delete.worker.alarm import WakeFor
 from tests.support.ledgers import enqueue
 
 Uuids = Callable[[int], list[str]]
@@ -50,18 +49,18 @@ def slow(tmp_path: Path) -> SlowStorage:
 
 
 @pytest.fixture
-def backlog() -> Backlog:
-    return Backlog()
+def intake(ledger: Ledger) -> Intake:
+    return Intake(ledger)
 
 
 @pytest.fixture
-def make(ledger: Ledger, slow: SlowStorage, backlog: Backlog):
+def make(intake: Intake, slow: SlowStorage):
     """Makes workers and stops them at the end."""
     made: list[Worker] = []
 
     def build(**changes: object) -> Worker:
         defaults: dict[str, object] = {"grace_period": 0, "retry_min": 0.01, "retry_max": 0.05}
-        worker = Worker(Intake(ledger), slow, Settings(**(defaults | changes)), backlog, jitter=lambda: 0.0)
+        worker = Worker(intake, slow, Settings(**(defaults | changes)), jitter=lambda: 0.0)
         made.append(worker)
         return worker
 
@@ -114,7 +113,7 @@ def test_the_file_goes_first_and_the_row_second(make, ledger, slow, uuids: Uuids
 def test_run_once_tells_what_came_of_it(make, ledger, slow, uuids: Uuids) -> None:
     attachments = uuids(4)
     _fill(ledger, slow, attachments)
-    slow.unlink(attachments[0])
+    slow.delete(attachments[0])
     slow.failures[attachments[1]] = 1
     outcome = make(batch_size=3).run_once()
     assert (outcome.claimed, outcome.deleted, outcome.missing, outcome.failed, outcome.released) == (3, 1, 1, 1, 0)
@@ -122,20 +121,24 @@ def test_run_once_tells_what_came_of_it(make, ledger, slow, uuids: Uuids) -> Non
     assert ledger.counts() == (1, 0, 1)
 
 
-def test_every_enqueue_wakes_an_idle_worker(make, ledger, slow, uuids: Uuids, wait_until: WaitUntil) -> None:
+def test_every_deletion_wakes_an_idle_worker(
+    make, intake, slow, *, uuids: Uuids, wait_until: WaitUntil, monkeypatch
+) -> None:
+    monkeypatch.setattr("deferred_delete.worker.upkeep.GATHER_S", 0.001)
     worker = make()
     worker.start()
     for attachment in uuids(300):  # one lost wake-up would sleep for an hour
         slow.create(attachment, b"x")
-        worker.notify(enqueue(ledger, attachment, 1))
+        intake.add(attachment, 1)
+        worker.notify()
         if int(attachment[0], 16) % 2:
-            wait_until(lambda: ledger.counts().total == 0)
-    wait_until(lambda: ledger.counts().total == 0)
+            wait_until(lambda: intake.counts().total == 0)
+    wait_until(lambda: intake.counts().total == 0)
 
 
 @pytest.mark.parametrize("before", ["start", "pause", "trouble"])
-def test_a_deletion_recorded_just_after_the_worker_looked_is_not_slept_through(
-    make, ledger, uuids: Uuids, *, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, before: str
+def test_a_deletion_added_just_after_the_worker_looked_is_not_slept_through(
+    make, intake, ledger, *, uuids: Uuids, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     worker = make()
     real = ledger.next_due
@@ -148,19 +151,22 @@ def test_a_deletion_recorded_just_after_the_worker_looked_is_not_slept_through(
             raise LedgerError("disk I/O error")
         due_ms = real()
         if due_ms is None and looked <= 3:
-            worker.notify(enqueue(ledger, uuids(1)[0], 1))  # as another thread would, right here
+            intake.add(uuids(1)[0], 1)  # as another thread would, right here
+            worker.notify()
         return due_ms
 
     if before == "pause":
         worker.pause()
         worker.start()
-        wait_until(lambda: worker._alarm.wake_for is WakeFor.NONE)  # it has looked, and sleeps
     monkeypatch.setattr(ledger, "next_due", looks_and_then_misses_one)
     worker.resume() if before == "pause" else worker.start()
-    wait_until(lambda: looked > 1 and ledger.counts().total == 0 and worker.status().missing_since_start > 0)
+    wait_until(lambda: looked > 1 and intake.counts().total == 0 and worker.status().missing_since_start > 0)
 
 
-def test_an_idle_worker_does_nothing_at_all(make, ledger, uuids: Uuids, wait_until: WaitUntil, monkeypatch) -> None:
+def test_an_idle_worker_does_nothing_at_all(
+    make, intake, ledger, *, uuids: Uuids, wait_until: WaitUntil, monkeypatch
+) -> None:
+    monkeypatch.setattr(intake, "_grace_ms", 3_600_000)
     looked = 0
     real = ledger.next_due
 
@@ -175,10 +181,16 @@ def test_an_idle_worker_does_nothing_at_all(make, ledger, uuids: Uuids, wait_unt
     worker.start()
     wait_until(lambda: looked > 0)
     time.sleep(0.5)
-    assert looked == 1
-    worker.notify(enqueue(ledger, uuids(1)[0], 1, grace_ms=3_700_000))  # due after the worker wakes anyway
-    time.sleep(0.2)
-    assert looked == 1
+    before = looked
+    time.sleep(0.5)
+    assert looked == before
+    intake.add(uuids(1)[0], 1)
+    worker.notify()
+    wait_until(lambda: ledger.counts().pending == 2)
+    time.sleep(0.5)
+    before = looked
+    time.sleep(0.5)
+    assert looked == before
 
 
 def test_nothing_is_unlinked_before_its_grace_period_is_over(
@@ -198,7 +210,8 @@ def test_nothing_is_unlinked_before_its_grace_period_is_over(
     for attachment in uuids(50):
         slow.create(attachment, b"x")
         due[attachment] = ledger.clock.now_ms() + 150
-        worker.notify(enqueue(ledger, attachment, 1, grace_ms=150))
+        enqueue(ledger, attachment, 1, grace_ms=150)
+        worker.notify()
     wait_until(lambda: ledger.counts().total == 0)
     assert early == []
     assert _on_disk(slow) == set()
@@ -266,7 +279,8 @@ def test_pause_stops_in_mid_batch_and_resume_goes_on(make, ledger, slow, uuids: 
     wait_until(lambda: ledger.counts().claimed == 0)
     rest = len(_on_disk(slow))
     assert rest == 46, "all but the file in hand"
-    worker.notify(enqueue(ledger, uuids(1)[0], 1))
+    enqueue(ledger, uuids(1)[0], 1)
+    worker.notify()
     time.sleep(0.2)
     assert len(_on_disk(slow)) == rest
     assert worker.status().paused
@@ -406,48 +420,10 @@ def test_files_whose_settlement_failed_are_not_counted_as_lost(make, ledger, slo
     assert ledger.counts().total == 0
 
 
-def test_what_could_not_be_recorded_is_recorded_when_it_can_be(
-    make, ledger, slow, backlog: Backlog, *, uuids: Uuids, wait_until: WaitUntil
-) -> None:
-    (attachment,) = uuids(1)
-    slow.create(attachment, b"x")
-    worker = make()
-    worker.start()
-    backlog.add(attachment, 1)
-    assert worker.status().unrecorded == 1
-    worker.notify(0)
-    wait_until(lambda: slow.size(attachment) is None)
-    wait_until(lambda: not backlog)
-
-
-def test_what_could_not_be_recorded_is_tried_once_more_at_stop(
-    make, ledger, slow, backlog: Backlog, *, uuids: Uuids, caplog: pytest.LogCaptureFixture
-) -> None:
-    worker = make()
-    worker.pause()
-    worker.start()
-    backlog.add(uuids(1)[0], 1)
-    assert worker.stop(60)
-    assert ledger.counts() == (1, 0, 0)
-    worker.start()
-    ledger.close()
-    (stubborn,) = uuids(1)
-    slow.failures[stubborn] = 1000
-    backlog.add(stubborn, 1)
-    assert worker.stop(60)
-    assert "1 deletions could be neither recorded nor done" in caplog.text
-
-
-def test_the_log_is_copied_back_while_everything_waits_for_its_grace_period(
-    make, ledger, uuids: Uuids, wait_until: WaitUntil
-) -> None:
-    worker = make()
-    worker.start()
-    for _ in range(3):
-        for attachment in uuids(1500):
-            worker.notify(enqueue(ledger, attachment, 1, grace_ms=3_600_000))
-        wait_until(lambda: not ledger.checkpoint_due)
-    assert ledger.path.with_name("ledger.db-wal").stat().st_size < 40_000_000
+def test_the_log_is_copied_back_while_everything_waits_for_its_grace_period(ledger: Ledger, uuids: Uuids) -> None:
+    for _ in range(30):
+        ledger.enqueue_many([(attachment, 1) for attachment in uuids(1500)], 3_600_000)
+    assert ledger.path.with_name("ledger.db-wal").stat().st_size < 10_000_000
 
 
 def test_a_read_only_disk_keeps_every_file_and_every_row(tmpfs, remount, tmp_path, uuids: Uuids, wait_until) -> None:
@@ -470,14 +446,17 @@ def test_a_read_only_disk_keeps_every_file_and_every_row(tmpfs, remount, tmp_pat
     service.close()
 
 
-def test_after_close_a_removal_is_done_at_once(tmp_path: Path, uuids: Uuids) -> None:
+def test_after_close_a_removal_waits_for_the_next_start(tmp_path: Path, uuids: Uuids) -> None:
     service = DeferredDelete(tmp_path / "storage", Settings(), sync=False)
     (attachment,) = uuids(1)
     service.area.create(attachment, 1, b"x")
     service.close()
     service.close()
     service.area.remove(attachment, 1)
-    assert service.storage.size(attachment) is None
+    assert service.storage.size(attachment) == 1
+    following = DeferredDelete(tmp_path / "storage", Settings(), sync=False)
+    assert following.ledger.counts() == (1, 0, 0)
+    following.close()
 
 
 def test_status_is_plain_data(make, ledger, uuids: Uuids, clock) -> None:
@@ -491,13 +470,13 @@ def test_status_is_plain_data(make, ledger, uuids: Uuids, clock) -> None:
 
 
 def test_a_batch_that_is_withheld_ends_after_the_file_in_hand(
-    slow: SlowStorage, ledger: Ledger, backlog: Backlog, uuids: Uuids, wait_until: WaitUntil
+    slow: SlowStorage, ledger: Ledger, uuids: Uuids, wait_until: WaitUntil
 ) -> None:
     """A restore looks for its files: those of this batch must still be there to be found."""
     for name in uuids(5):
         slow.create(name, b"x")
         enqueue(ledger, name, 1)
-    worker = Worker(Intake(ledger), slow, Settings(batch_size=5), backlog)
+    worker = Worker(Intake(ledger), slow, Settings(batch_size=5))
     slow.gate.clear()
     worker.start()
     assert slow.entered.wait(60)

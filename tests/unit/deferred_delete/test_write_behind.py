@@ -444,8 +444,8 @@ class Archive:
         self.service.storage._held._by_uuid.clear()
         database = self.service.ledger._database
         database._owner.release()
-        for connection in database._connections:
-            connection.close()
+        database._reader.close()
+        database._writer.close()
 
     def restart(self) -> None:
         self.service = self.opened()
