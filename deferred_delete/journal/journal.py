@@ -71,7 +71,8 @@ class Journal:
             segment.memory.flush(start // mmap.PAGESIZE * mmap.PAGESIZE, mmap.PAGESIZE)
 
     def _begin_next_segment(self) -> Segment:
-        self._make_spares(1)
+        if not self._spares:  # else nothing waits here for the disk, even while the worker makes another
+            self._make_spares(1)
         following = self._spares.popleft()
         self.segments = (*self.segments, following)
         return following
