@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.deletion import RUN, Plan, Report
+from bench.deletion import RUN
+from bench.deletion_plan import Plan, Report
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.slow]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import deletion, deletion_latency, slow_disk
+from bench import deletion, deletion_latency, deletion_plan, slow_disk
 
 
 def test_without_the_means_for_a_slow_disk_the_rest_is_measured_and_the_table_says_so(
@@ -17,6 +17,6 @@ def test_without_the_means_for_a_slow_disk_the_rest_is_measured_and_the_table_sa
 
     monkeypatch.setattr(slow_disk, "slow_disk", none)
     monkeypatch.setattr(deletion_latency, "measure", lambda *_, **__: [])
-    report = deletion.Report()
-    deletion.delete_step(deletion.QUICK, tmp_path, report, lambda _: None)
+    report = deletion_plan.Report()
+    deletion.delete_step(deletion_plan.QUICK, tmp_path, report, lambda _: None)
     assert "No slow disk: mkfs.ext4: No such file or directory" in report.tables[0]
