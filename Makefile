@@ -67,7 +67,7 @@ docs: setup-dev  ## write the tables of configuration keys into docs/configurati
 screenshot: setup-dev  ## docs/images/operators-page.png, from a real Orthanc and Chromium
 	@.venv/bin/python -m release.screenshot
 
-lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
+lock:  ## write this machine's lock file anew from requirements/*.in, or its first
 	@scripts/lock
 
 bundle: setup  ## dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz for this Python; PYTHON="3.11 3.13" names others, whose wheels pip fetches
