@@ -33,6 +33,9 @@ test: setup-dev lint  ## lint, then every test: unit, integration against a real
 test-unit: setup-dev  ## the tests that need no Orthanc
 	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
+test-next:  ## `make test` of HEAD in a bare Debian testing (forky), as root; a moving target, so no part of .ci/run
+	@CI=true scripts/bare-debian forky 'make test PYTEST_ARGUMENTS="$(PYTEST_ARGUMENTS)"'
+
 bench: setup-dev  ## ingest and deletion, the tables of Orthanc's published benchmark, native and bundle side by side (hours; Ctrl-C and again goes on)
 	@.venv/bin/python -m bench ingest $(BENCH_ARGUMENTS)
 
