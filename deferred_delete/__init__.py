@@ -3,6 +3,7 @@
 Knows nothing of Orthanc's SDK; the plugin hands it paths and settings and calls the storage area's three methods.
 """
 
+from .audit.online import AuditState
 from .errors import (
     DeferredDeleteError,
     JournalError,
@@ -15,8 +16,11 @@ from .errors import (
     TakeoverError,
 )
 from .intake import Intake
+from .ledger.deleted_studies import DeletedStudy
 from .ledger.ledger import Ledger
 from .ledger.place import LEDGER_NAME, ledger_place
+from .ledger.restore_progress import RestoreProgress
+from .ledger.study_queue import StudyProgress
 from .service import DeferredDelete
 from .settings import DelayedDeletionSettings, Settings
 from .storage.file_storage import FileStorage
@@ -32,10 +36,12 @@ from .worker.worker import Worker
 __all__ = [
     "INDEXED_NEWEST_FIRST",
     "LEDGER_NAME",
+    "AuditState",
     "DeferredDelete",
     "DeferredDeleteError",
     "DeferredStorageArea",
     "DelayedDeletionSettings",
+    "DeletedStudy",
     "FileStorage",
     "HeaderCopy",
     "Intake",
@@ -46,10 +52,12 @@ __all__ = [
     "LedgerError",
     "LedgerRefusedError",
     "Outcome",
+    "RestoreProgress",
     "Settings",
     "StateError",
     "Status",
     "StorageError",
+    "StudyProgress",
     "StudyService",
     "TakeoverError",
     "Worker",

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import datetime
-import itertools
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from .audit import command as audit_command
 from .errors import DeferredDeleteError, LedgerError
+from .journal.record import Record
 from .ledger import queries
 from .ledger.ledger import Ledger
 from .ledger.unmoved import unmoved
@@ -79,13 +79,13 @@ def _read_only(path: Path) -> Iterator[sqlite_utils.Database]:
 
 def _status(parsed: argparse.Namespace) -> int:
     with _read_only(parsed.ledger) as ledger:
-        ledger.execute("BEGIN")  # counts and facts of one moment: what is moved meanwhile is counted once
+        records = _unmoved(parsed.ledger, ledger)
         (counts,) = ledger.query(queries.COUNTS)
         oldest = next((row["enqueued_at"] for row in ledger.query(queries.OLDEST)), None)
         facts = _facts(ledger)
-    for record in unmoved(parsed.ledger, facts):
-        counts["pending"] += 1
-        oldest = record.requested_at_ms if oldest is None else oldest
+    counts["pending"] += len(records)
+    if oldest is None and records:
+        oldest = records[0].requested_at_ms
     table = Table("pending", "claimed", "failed", "oldest", "paused")
     age = "-" if oldest is None else _time(oldest)
     table.add_row(*(str(counts[name]) for name in counts), age, "yes" if facts["paused"] == "1" else "no")
@@ -95,8 +95,8 @@ def _status(parsed: argparse.Namespace) -> int:
 
 def _list(parsed: argparse.Namespace) -> int:
     with _read_only(parsed.ledger) as ledger:
+        records = [] if parsed.failed else _unmoved(parsed.ledger, ledger)
         rows = list(ledger.query(queries.LIST_FAILED if parsed.failed else queries.LIST, [0, parsed.limit]))
-        facts = _facts(ledger)
     table = Table("attachment", "type", "state", "enqueued", "next attempt", "attempts", "last error")
     for row in rows:
         table.add_row(
@@ -108,12 +108,20 @@ def _list(parsed: argparse.Namespace) -> int:
             str(row["attempts"]),
             row["last_error"] or "",
         )
-    in_journal = () if parsed.failed else unmoved(parsed.ledger, facts)
-    for record in itertools.islice(in_journal, parsed.limit - len(rows)):
+    for record in records[: parsed.limit - len(rows)]:
         at = _time(record.requested_at_ms)
         table.add_row(record.attachment_uuid, str(record.content_type), "in the journal", at, "-", "0", "")
     _OUT.print(table)
     return 0
+
+
+def _unmoved(path: Path, ledger: sqlite_utils.Database) -> list[Record]:
+    """What is in the journal only, at the moment that everything read from the ledger from now on is of."""
+    # The journal first: what is moved meanwhile, and its segment removed, is then in the ledger.
+    records = list(unmoved(path, _facts(ledger)))
+    ledger.execute("BEGIN")
+    position = int(_facts(ledger).get(queries.JOURNAL_POSITION, 0))
+    return [record for record in records if record.sequence >= position]
 
 
 def _facts(ledger: sqlite_utils.Database) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .errors import DeferredDeleteError
-from .journal.journal import Journal
+from .journal.journal import Journal, count_since
 from .journal.record import Record
 from .ledger.ledger import Ledger
 from .ledger.place import journal_folder
@@ -62,14 +62,14 @@ class Intake:
     @property
     def waiting(self) -> int:
         """How many requests are in the journal only. Costs no query."""
-        return self._journal.waiting(max(self._moved, self._tried)) + len(self._failed)
+        return count_since(self._journal.segments, max(self._moved, self._tried)) + len(self._failed)
 
     def counts(self) -> Counts:
         """Rows of the ledger by state, with what is in the journal as pending. Raises LedgerError."""
-        # In this order, so that what is moved meanwhile is not left out.
-        tried, failed = self._tried, len(self._failed)
+        # In this order, so that what is moved meanwhile is not left out, nor what is in a segment removed meanwhile.
+        tried, failed, segments = self._tried, len(self._failed), self._journal.segments
         counts, moved = self.ledger.counts_and_position()
-        in_journal = self._journal.waiting(max(moved, tried)) + failed
+        in_journal = count_since(segments, max(moved, tried)) + failed
         return counts._replace(pending=counts.pending + in_journal)
 
     def oldest(self) -> int | None:
@@ -98,12 +98,13 @@ class Intake:
             self.ledger.record(failed + left, position)
             self._failed = self._failed[len(failed) :]
             self._moved, self._tried = position, max(position, self._tried)
-            return self._journal.waiting(position) > 0
+            return position < self._journal.end
 
     def move_all(self) -> None:
-        """Moves everything into the ledger. Raises LedgerError."""
-        while self.move():
-            pass
+        """Moves everything into the ledger that was added until now. Raises LedgerError."""
+        until = self._journal.end
+        while self._moved < until:
+            self.move()
 
     def carry_out(self, delete: Callable[[str], object], limit: int) -> int:
         """Carries out requests that are due, while the ledger takes none: else a full disk would never be freed.
@@ -141,10 +142,10 @@ class Intake:
             JournalError: A segment could not be made or removed.
         """
         try:
-            before = self._journal.retirable_before
-            if before and before <= self._moved:
+            before, moved = self._journal.retirable_before, self._moved
+            if before and before <= moved:
                 self.ledger.sync()
-                self._journal.retire(self._moved)
+                self._journal.retire(moved)  # what another thread has moved since is not synced
         finally:
             self._journal.prepare()
 
@@ -158,10 +159,12 @@ class Intake:
             LedgerError: The ledger does not take it, so the next start has to.
             JournalError: Old segments stay; the next start removes them.
         """
-        give_up = time.monotonic() + timeout_s
-        while self.move():
+        until, give_up = self._journal.end, time.monotonic() + timeout_s
+        while self._moved < until:
             if time.monotonic() > give_up:
                 return False
+            self.move()
+        moved = self._moved
         self.ledger.sync()
-        self._journal.start_over()
+        self._journal.start_over(moved)
         return True

@@ -25,6 +25,7 @@ STOP_DEADLINE_S = 60.0
 
 # A line of the log at level E.
 _ERROR_LINE = re.compile(r"^E\d{4} ")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class OrthancError(RuntimeError):
@@ -274,7 +275,7 @@ class OrthancProcess:
         self.wait_until_written()
         # Not glob: it raises where a folder is removed meanwhile, as the worker does.
         found = (Path(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
-        return sorted(path for path in found if len(path.name) == 36)
+        return sorted(path for path in found if _UUID.fullmatch(path.name))
 
     def resident_bytes(self) -> int:
         """VmRSS of the process."""

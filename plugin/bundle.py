@@ -6,11 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import Any
+
+import msgspec
 
 from timing import CONTENT_TYPE, Exposition
 from transcoder import PendingProofs, Reason
 
-from . import __version__, allocator, loopback, operators_page, rest
+from . import __version__, allocator, loopback, openapi, operators_page, rest
 from .callbacks import ChangeCallback, IngestCallbacks
 from .config import Configuration
 from .parts.associations import AssociationsPart
@@ -24,6 +27,14 @@ from .storage_callbacks import StorageCallbacks
 from .validation import ConfigurationError
 
 logger = logging.getLogger(__name__)
+
+
+class BundleStatus(msgspec.Struct, rename="pascal", frozen=True):
+    """The version, the sections that are on, and method, path and summary of each route."""
+
+    version: str
+    sections: list[str]
+    routes: list[str]
 
 
 class Bundle:
@@ -153,22 +164,25 @@ class Bundle:
         if not self.parts:
             return []
         routes = [
-            rest.Route("GET", "/bundle/status", "what is on", lambda _: self._status()),
+            rest.json_route("GET", "/bundle/status", "what is on", lambda _: self._status(), BundleStatus),
+            rest.json_route(
+                "GET",
+                "/bundle/openapi.json",
+                "these routes as OpenAPI 3.1",
+                lambda _: openapi.document(self.routes()),
+                dict[str, Any],
+            ),
             rest.Route(
                 "GET",
                 "/bundle/metrics",
                 "Prometheus text",
                 lambda _: rest.Answer(self.exposition.render(), CONTENT_TYPE),
+                media_type=CONTENT_TYPE,
             ),
             *operators_page.routes(),
         ]
         return routes + [route for part in self.parts for route in part.routes()]
 
-    def _status(self) -> rest.Answer:
-        return rest.json_answer(
-            {
-                "Version": __version__,
-                "Sections": self.configuration.enabled,
-                "Routes": [f"{route.method} {route.path}: {route.summary}" for route in self.routes()],
-            }
-        )
+    def _status(self) -> BundleStatus:
+        routes = [f"{route.method} {route.path}: {route.summary}" for route in self.routes()]
+        return BundleStatus(__version__, self.configuration.enabled, routes)

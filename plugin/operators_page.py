@@ -50,7 +50,7 @@ def _route(name: str, file: str, media_type: str) -> Route:
     if media_type == HTML:
         headers["Content-Security-Policy"] = content_security_policy(body)
     answer = Answer(body, media_type, headers)
-    return Route("GET", f"/bundle/{name}", "the operators' page", lambda _: answer)
+    return Route("GET", f"/bundle/{name}", "the operators' page", lambda _: answer, media_type=media_type)
 
 
 def content_security_policy(page: bytes) -> str:

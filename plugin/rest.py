@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from . import cross_site
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
+_T = TypeVar("_T")
 
 
 class Request(NamedTuple):
@@ -64,12 +65,33 @@ class RefusedError(Exception):
         self.status = status
 
 
+class Failure(msgspec.Struct, rename="pascal"):
+    """The body of any other status than 200, like that of Orthanc's own errors."""
+
+    http_status: int
+    message: str
+
+
 class Answer(NamedTuple):
     """A body, its media type, and further headers."""
 
     body: bytes
     media_type: str = JSON
     headers: Mapping[str, str] = {}
+
+
+class Parameter(NamedTuple):
+    """What a request may say beside its body.
+
+    Attributes:
+        place: "query" or "header".
+        name: as it is sent.
+        schema: of its values, as JSON Schema.
+    """
+
+    place: str
+    name: str
+    schema: Mapping[str, Any]
 
 
 class Route(NamedTuple):
@@ -80,12 +102,34 @@ class Route(NamedTuple):
         path: a regular expression for the whole path, as Orthanc takes it.
         summary: what GET /bundle/status lists.
         handler: runs on one of Orthanc's HTTP threads, and must not wait for another of them.
+        answer: the type of its JSON, for GET /bundle/openapi.json; None where it answers with something else.
+        body: the type of the JSON that it takes; bytes: a DICOM file; None: it looks at no body.
+        parameters: what else it looks at.
+        media_type: of its answer.
     """
 
     method: str
     path: str
     summary: str
     handler: Callable[[Request], Answer]
+    answer: Any = None
+    body: Any = None
+    parameters: tuple[Parameter, ...] = ()
+    media_type: str = JSON
+
+
+def json_route(
+    method: str,
+    path: str,
+    summary: str,
+    handler: Callable[[Request], _T],
+    answer: type[_T],
+    *,
+    body: Any = None,
+    parameters: tuple[Parameter, ...] = (),
+) -> Route:
+    """A route that answers with JSON of the type `answer`, to which mypy holds the handler."""
+    return Route(method, path, summary, lambda request: json_answer(handler(request)), answer, body, parameters)
 
 
 def json_answer(value: Any) -> Answer:
@@ -150,7 +194,7 @@ def _send_error(output: Any, status: int, message: str) -> None:
 
     The body is ASCII, because older SDKs take text and its length in bytes.
     """
-    body = json.dumps({"HttpStatus": status, "Message": message})
+    body = json.dumps(msgspec.to_builtins(Failure(status, message)))
     try:
         # No Content-Type of ours: Orthanc 1.12 would add text/plain to it.
         output.SendHttpStatus(status, body)

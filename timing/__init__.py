@@ -6,7 +6,7 @@ from .metrics import Metric
 from .recorder import Recorder
 from .settings import Settings
 from .slowest import server_timing
-from .snapshot import ProtocolSnapshot, SlowInstance, Snapshot, StageSnapshot
+from .snapshot import ProtocolSnapshot, SlowInstance, Snapshot, StageSnapshot, WindowSnapshot
 from .stages import STAGES, STEPS, Stage, Step
 from .ticker import Ticker
 from .windows import FOLD_S, WINDOWS_MINUTES
@@ -31,5 +31,6 @@ __all__ = [
     "Step",
     "Ticker",
     "Trimmer",
+    "WindowSnapshot",
     "server_timing",
 ]

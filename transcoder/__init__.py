@@ -15,6 +15,7 @@ Its folders form layers, and each imports only those below it (import-linter hol
 """
 
 from .counters import CounterRow
+from .decoding.supervisor import DecoderState
 from .explain import Explanation, explain
 from .outcome import Outcome, Reason
 from .policy.policy import check
@@ -24,6 +25,7 @@ from .transcoder import Transcoder
 
 __all__ = [
     "CounterRow",
+    "DecoderState",
     "Explanation",
     "Lossy",
     "Outcome",

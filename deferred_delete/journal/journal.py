@@ -23,8 +23,11 @@ class Journal:
         folder: Where the segments are; made if missing, in a folder that exists.
         identity: The ledger's, 16 bytes.
         first_sequence: No record gets a lower number.
-        spares: Empty segments that a former process left, by their first sequence number.
+        spares: Empty segments that a former process left, in order, none of a lower number.
         sync: Whether each record is synced before ``append`` returns.
+
+    Attributes:
+        segments: Those with records that may not be in a ledger yet.
 
     Raises:
         JournalError: There is no segment, and none can be made.
@@ -37,10 +40,13 @@ class Journal:
         self._identity = identity
         self._seed = crc32(identity)
         self._sync = sync
-        self._lock = threading.Lock()
-        self._spares = deque(each for each in spares if each.first_sequence >= first_sequence)
-        self._active = self._spares.popleft() if self._spares else make_segment(folder, first_sequence, identity)
-        self._full: list[Segment] = []  # oldest first
+        self._lock = threading.Lock()  # of whoever appends, or changes which segment is the last
+        self._making = threading.Lock()  # taken after the other: two threads must not make the same segment
+        self._spares = deque(spares)
+        first = self._spares.popleft() if self._spares else make_segment(folder, first_sequence, identity)
+        # Oldest first, the last one takes records. Others read it without a lock: it is replaced as a whole.
+        self.segments: tuple[Segment, ...] = (first,)
+        self._newest = self._spares[-1] if self._spares else first
 
     def append(self, attachment_uuid: str, content_type: int, requested_at_ms: int, grace_ms: int) -> None:
         """Writes one record.
@@ -53,7 +59,7 @@ class Journal:
             struct.error: The content type is no 32-bit number.
         """
         with self._lock:
-            segment = self._active
+            segment = self.segments[-1]
             if segment.used == CAPACITY:
                 segment = self._begin_next_segment()
             record = Record(segment.end, attachment_uuid, content_type, requested_at_ms, grace_ms)
@@ -64,17 +70,21 @@ class Journal:
             segment.memory.flush(start // mmap.PAGESIZE * mmap.PAGESIZE, mmap.PAGESIZE)
 
     def _begin_next_segment(self) -> Segment:
-        following = self._spares.popleft() if self._spares else self._make_after(self._active)
-        self._full.append(self._active)
-        self._active = following
+        self._make_spares(1)
+        following = self._spares.popleft()
+        self.segments = (*self.segments, following)
         return following
 
-    def _make_after(self, last: Segment) -> Segment:
-        return make_segment(self._folder, last.first_sequence + CAPACITY, self._identity)
+    def _make_spares(self, count: int) -> None:
+        with self._making:
+            while len(self._spares) < count:
+                self._newest = make_segment(self._folder, self._newest.first_sequence + CAPACITY, self._identity)
+                self._spares.append(self._newest)
 
-    def waiting(self, since: int) -> int:
-        """How many records there are from a sequence number on."""
-        return sum(max(each.end - max(each.first_sequence, since), 0) for each in self._segments())
+    @property
+    def end(self) -> int:
+        """The sequence number after the last record."""
+        return self.segments[-1].end
 
     def read(self, since: int, limit: int) -> tuple[list[Record], int]:
         """Returns the next records, and the sequence number from which to go on. Both are of one segment.
@@ -83,7 +93,7 @@ class Journal:
             since: The first sequence number.
             limit: At most so many.
         """
-        for segment in self._segments():
+        for segment in self.segments:
             if since < segment.end:
                 slots = segment.slots(since, limit)
                 after = max(since, segment.first_sequence) + len(slots) // RECORD_BYTES
@@ -93,7 +103,7 @@ class Journal:
     def holds(self, attachment_uuid: str, since: int) -> bool:
         """Whether a record from a sequence number on names this attachment."""
         name = attachment_uuid.encode("ascii")
-        return any(each.holds(name, since) for each in self._segments() if since < each.end)
+        return any(each.holds(name, since) for each in self.segments if since < each.end)
 
     def prepare(self) -> None:
         """Makes the next segments ahead of need, and leaves one whose file was taken away.
@@ -102,15 +112,16 @@ class Journal:
             JournalError: One could not be made, or was taken away.
         """
         try:
-            gone = [each for each in (*self._spares, self._active) if not each.in_place]
+            gone = [each for each in (*self._spares, self.segments[-1]) if not each.in_place]
         except OSError as error:
             raise JournalError(f"cannot look at {error.filename}: {error.strerror}; expected its disk") from error
         if gone:
-            self._spares.clear()
-        while len(self._spares) < SPARES:
-            self._spares.append(self._make_after(self._spares[-1] if self._spares else self._active))
+            with self._lock:
+                self._spares.clear()
+                self._newest = self.segments[-1]
+        self._make_spares(SPARES)
         with self._lock:
-            if self._active in gone:
+            if self.segments[-1] in gone:
                 self._begin_next_segment()
         if gone:
             raise JournalError(f"{gone[0].path} was taken away: expected nobody else to touch that folder")
@@ -121,24 +132,38 @@ class Journal:
         Raises:
             JournalError: One cannot be unlinked. The next start removes it.
         """
-        while self._full and self._full[0].end <= before:
-            segment = self._full.pop(0)
+        while (segment := self._let_go_of_first(before)) is not None:
             try:
                 segment.path.unlink(missing_ok=True)
             except OSError as error:
                 raise JournalError(f"cannot unlink {segment.path}: {error.strerror}") from error
 
+    def _let_go_of_first(self, before: int) -> Segment | None:
+        with self._lock:
+            first, *others = self.segments
+            if not others or first.end > before:
+                return None
+            self.segments = tuple(others)
+            return first
+
     @property
     def retirable_before(self) -> int:
         """The sequence number after the oldest full segment; 0 if none is full."""
-        return self._full[0].end if self._full else 0
+        segments = self.segments
+        return segments[0].end if len(segments) > 1 else 0
 
-    def start_over(self) -> None:
-        """Leaves no record in the files, if an empty segment is at hand: a ledger has them all. Raises JournalError."""
+    def start_over(self, before: int) -> None:
+        """Leaves no record that is before a sequence number in the files, if an empty segment is at hand.
+
+        A ledger has these. What was added since stays for the next start. Raises JournalError.
+        """
         with self._lock:
-            if self._active.used and self._spares:
+            last = self.segments[-1]
+            if self._spares and last.used and last.end <= before:
                 self._begin_next_segment()
-        self.retire(self._active.first_sequence)
+        self.retire(before)
 
-    def _segments(self) -> list[Segment]:
-        return [*self._full, self._active]
+
+def count_since(segments: tuple[Segment, ...], since: int) -> int:
+    """How many records segments have from a sequence number on."""
+    return sum(max(each.end - max(each.first_sequence, since), 0) for each in segments)

@@ -1,5 +1,6 @@
 """What a process left in its journal: read without mapping, since a file that was cut cannot be mapped safely."""
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 
 from ..errors import JournalError, LedgerRefusedError
 from .record import RECORD_BYTES, Record, decode
-from .segment import SEGMENT_BYTES, SUFFIX, VERSION, Segment, read_header
+from .segment import DRAFT_SUFFIX, SEGMENT_BYTES, SUFFIX, VERSION, Segment, read_header
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class Leftover(msgspec.Struct, frozen=True):
     """One file: how many records it holds, how many slots are damaged, and what is wrong with the file itself."""
 
     path: Path
+    first_sequence: int  # -1 if its header is damaged
     records: int
     damaged_slots: int
     fault: str
@@ -44,6 +46,7 @@ class Leftovers:
     """
 
     def __init__(self, folder: Path, identity: bytes) -> None:
+        self._folder = folder
         self._identity = identity
         self._foreign: list[Path] = []
         self._files: list[Path] = []
@@ -82,24 +85,33 @@ class Leftovers:
             return []
         except OSError as error:
             raise _unreadable(path, error) from error
-        fault = ""
+        header, fault = read_header(content), ""
         if len(content) != SEGMENT_BYTES:
             fault = f"{len(content)} bytes long, expected {SEGMENT_BYTES}"
-        elif read_header(content) is None:
+        elif header is None:
             fault = "its header is damaged"
         whole = memoryview(content)[RECORD_BYTES : len(content) // RECORD_BYTES * RECORD_BYTES]
         slots = list(decode(whole, crc32(self._identity)))
         records = [each for each in slots if each is not None]
-        self._read.append(Leftover(path, len(records), slots.count(None), fault))
+        first_sequence = -1 if header is None else header.first_sequence
+        self._read.append(Leftover(path, first_sequence, len(records), slots.count(None), fault))
         return records
 
-    def clear(self) -> list[Segment]:
+    def clear(self, position: int) -> list[Segment]:
         """Removes what was read, once a ledger has it on disk; returns the empty segments, which can be used.
 
-        What is damaged or of another ledger is kept under another name and logged. Raises JournalError.
+        What is damaged or of another ledger is kept under another name and logged.
+
+        Args:
+            position: The sequence number from which a journal goes on.
+
+        Raises:
+            JournalError: A file cannot be removed, renamed or mapped.
         """
         empty = []
         try:
+            for path in self._folder.glob(f"*{DRAFT_SUFFIX}"):  # killed while it made one
+                path.unlink()
             for path in self._foreign:
                 kept = _set_aside(path, ".of-another-ledger")
                 _log.error("%s is of another ledger: its deletions are not taken, kept as %s", path, kept.name)
@@ -115,23 +127,22 @@ class Leftovers:
                         each.damaged_slots,
                         kept.name,
                     )
-                elif each.records:
+                elif each.records or each.first_sequence < position:
                     each.path.unlink()
                 else:
-                    empty.append(Segment(each.path, _first_sequence(each.path)))
+                    empty.append(Segment(each.path, each.first_sequence))
         except OSError as error:
             raise _unreadable(error.filename, error) from error
         return empty
 
 
-def _first_sequence(path: Path) -> int:
-    header = read_header(path.read_bytes()[:RECORD_BYTES])
-    assert header is not None  # it is sound
-    return header.first_sequence
-
-
 def _set_aside(path: Path, suffix: str) -> Path:
+    """Renames a file to a name that is free."""
     target = path.with_name(path.name + suffix)
+    for number in itertools.count(1):
+        if not target.exists():
+            break
+        target = path.with_name(f"{path.name}.{number}{suffix}")
     path.rename(target)
     return target
 

@@ -21,6 +21,7 @@ SEGMENT_BYTES: Final = 1 << 20
 CAPACITY: Final = SEGMENT_BYTES // RECORD_BYTES - 1
 VERSION: Final = 1
 SUFFIX: Final = ".segment"
+DRAFT_SUFFIX: Final = ".new"
 _MAGIC: Final = b"ODelIntk"
 # Magic, version, record's bytes, first sequence number, ledger's identity.
 _HEADER: Final = struct.Struct("<8sIIQ16s20x")
@@ -109,7 +110,7 @@ def make_segment(folder: Path, first_sequence: int, identity: bytes) -> Segment:
         JournalError: The disk is full or read-only, say. Nothing is left behind.
     """
     path = segment_path(folder, first_sequence)
-    draft = path.with_suffix(".new")
+    draft = path.with_suffix(DRAFT_SUFFIX)
     body = _HEADER.pack(_MAGIC, VERSION, RECORD_BYTES, first_sequence, identity)
     content = (body + _CHECKSUM.pack(crc32(body))).ljust(SEGMENT_BYTES, b"\0")
     try:

@@ -58,13 +58,13 @@ class Ledger:
         try:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
             self.identity = self._identity()
+            self.power_loss = PowerLoss(self._database)
             self.empty_segments = self._record_leftovers()
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
             self.studies = StudyQueue(self._database, self.clock)
             self.deleted_studies = DeletedStudies(self._database)
             self.restores = Restores(self._database, self.clock)
             self.order = DrainOrder(self._database)
-            self.power_loss = PowerLoss(self._database)
             self.power_loss.note_start(self._newest_id, self._newest_enqueued_at())
             self.recovered = self.recover()
         except BaseException:
@@ -144,6 +144,8 @@ class Ledger:
         """Records what the last run left in the journal; returns the segments that can be used again."""
         leftovers, recorded = Leftovers(journal_folder(self.path), self.identity), 0
         for records in leftovers.records(self.journal_position):
+            if not recorded:
+                self.power_loss.note_leftovers()
             recorded += len(records)
             self.record(records, records[-1].sequence + 1)
         if recorded:
@@ -151,7 +153,7 @@ class Ledger:
                 "%d deletions that the last run left in the journal are in the ledger %s now", recorded, self.path
             )
         self._database.sync()
-        return leftovers.clear()
+        return leftovers.clear(self.journal_position)
 
     def claim(self, limit: int, now_ms: int) -> list[Claim]:
         """Takes up to ``limit`` rows that are due at ``now_ms``, the longest due first.

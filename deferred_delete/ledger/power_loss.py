@@ -57,6 +57,10 @@ class PowerLoss:
             until_id = newest_id
         self._write(clean="0", boot_id=here, suspect_since=str(since_ms), suspect_until=str(until_id))
 
+    def note_leftovers(self) -> None:
+        """Marks the ledger as not closed: there are deletions from after that. Orthanc closes its index even later."""
+        self._write(clean="0")
+
     @property
     def headers_missing(self) -> bool:
         """Whether header copies are missing because the disk refused them; they may be older than the newest ones."""

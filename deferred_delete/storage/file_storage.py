@@ -148,10 +148,6 @@ class FileStorage:
         except OSError as error:
             raise self._failure("look at", attachment_uuid, error, "a regular file") from error
 
-    def unlink(self, attachment_uuid: str) -> bool:
-        """Unlinks an attachment; True if there was a file. Raises as ``delete``."""
-        return self.delete(attachment_uuid).existed
-
     def delete(self, attachment_uuid: str) -> Deleted:
         """Unlinks an attachment, and its two folders if that leaves them empty. A missing file is a completed deletion.
 

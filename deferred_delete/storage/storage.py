@@ -52,6 +52,3 @@ class Storage(Protocol):
 
     def delete(self, attachment_uuid: str) -> Deleted:
         """Unlinks an attachment; a missing file is a completed deletion. Raises StorageError."""
-
-    def unlink(self, attachment_uuid: str) -> bool:
-        """As ``delete``; True if there was a file."""

@@ -130,7 +130,3 @@ class WriteBehindStorage:
         held = self._writer.withdraw(attachment_uuid)
         deleted = self._files.delete(attachment_uuid)
         return deleted if held is None else Deleted(existed=True, size_bytes=len(held))
-
-    def unlink(self, attachment_uuid: str) -> bool:
-        """As ``delete``; True if there was a file."""
-        return self.delete(attachment_uuid).existed

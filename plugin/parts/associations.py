@@ -85,8 +85,8 @@ class AssociationsPart(Part):
         if tuner is None:
             return []
         return [
-            rest.Route(
-                "GET", "/associations/status", "DICOM sockets watched", lambda _: rest.json_answer(tuner.status())
+            rest.json_route(
+                "GET", "/associations/status", "DICOM sockets watched", lambda _: tuner.status(), TunerStatus
             )
         ]
 

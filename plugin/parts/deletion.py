@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
-from deferred_delete import StudyService, Worker, same_image
+import msgspec
+
+from deferred_delete import Status, StudyService, Worker, same_image
 from timing import Metric
 
 from .. import index, rest
@@ -22,6 +24,13 @@ from .starting import RepeatedStart, attempt
 STOP_DEADLINE_S = 5.0
 RETRY_S = (1.0, 5.0, 30.0)
 _STUDIES = "background deletion and restore of studies"
+
+
+class DelayedDeletionStatus(msgspec.Struct, rename="pascal", frozen=True):
+    """The status in the C++ plugin's format; the identifier needs an SDK of Orthanc 1.11.1 or later."""
+
+    database_server_identifier: str
+    files_pending_deletion: int
 
 
 class DeletionPart(Part):
@@ -114,25 +123,18 @@ class DeletionPart(Part):
         """Routes for status, orders and whole studies, and the status route of the C++ plugin."""
         worker = self.deferred_delete.worker
         return [
-            rest.Route(
-                "GET", "/deferred-delete/status", "pending deletions", lambda _: rest.json_answer(worker.status())
-            ),
+            rest.json_route("GET", "/deferred-delete/status", "pending deletions", lambda _: worker.status(), Status),
             *order_routes(self.deferred_delete),
-            rest.Route(
+            rest.json_route(
                 "GET",
                 "/plugins/delayed-deletion/status",
                 "as the C++ DelayedDeletion plugin answers",
                 lambda _: self._delayed_deletion_status(worker),
+                DelayedDeletionStatus,
             ),
             *study_routes(self.studies, self._cannot_ask),
         ]
 
-    def _delayed_deletion_status(self, worker: Worker) -> rest.Answer:
-        """The status in the C++ plugin's format; the identifier needs an SDK of Orthanc 1.11.1 or later."""
+    def _delayed_deletion_status(self, worker: Worker) -> DelayedDeletionStatus:
         status = worker.status()
-        return rest.json_answer(
-            {
-                "DatabaseServerIdentifier": self._database_identifier,
-                "FilesPendingDeletion": status.pending + status.claimed + status.failed,
-            }
-        )
+        return DelayedDeletionStatus(self._database_identifier, status.pending + status.claimed + status.failed)

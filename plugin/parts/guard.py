@@ -28,7 +28,7 @@ class GuardPart(Part):
     def routes(self) -> list[rest.Route]:
         """Refusals by reason."""
         return [
-            rest.Route("GET", "/guard/status", "files refused", lambda _: rest.json_answer(self.guard.status())),
+            rest.json_route("GET", "/guard/status", "files refused", lambda _: self.guard.status(), Status),
         ]
 
 

@@ -15,8 +15,11 @@ from timing import (
     MemorySnapshot,
     Metric,
     Recorder,
+    SlowInstance,
+    Snapshot,
     Ticker,
     Trimmer,
+    WindowSnapshot,
 )
 
 from .. import rest
@@ -93,32 +96,47 @@ class StageTimingPart(Part):
         """Stages, slowest instances, memory, metrics; reset."""
         recorder, exposition = self.recorder, self.exposition
 
-        def reset(_: rest.Request) -> rest.Answer:
+        def reset(_: rest.Request) -> dict[str, str]:
             recorder.reset()
-            return rest.json_answer({})
+            return {}
 
         return [
-            rest.Route("GET", "/timing/stages", "stages of ingest by protocol, client and window", self._stages),
             rest.Route(
-                "GET", "/timing/slowest", "the slowest recent instances", lambda _: rest.json_answer(recorder.slowest())
+                "GET",
+                "/timing/stages",
+                "stages of ingest by protocol, client and window",
+                lambda request: rest.json_answer(self._stages(request)),
+                Snapshot | WindowSnapshot,
+                parameters=(rest.Parameter("query", "window", {"enum": list(WINDOWS_MINUTES)}),),
+            ),
+            rest.json_route(
+                "GET",
+                "/timing/slowest",
+                "the slowest recent instances",
+                lambda _: recorder.slowest(),
+                list[SlowInstance],
+            ),
+            rest.json_route(
+                "GET", "/timing/memory", "memory of Orthanc", lambda _: self.memory.snapshot(), MemorySnapshot
             ),
             rest.Route(
-                "GET", "/timing/memory", "memory of Orthanc", lambda _: rest.json_answer(self.memory.snapshot())
+                "GET",
+                "/timing/metrics",
+                "as /bundle/metrics",
+                lambda _: rest.Answer(exposition.render(), CONTENT_TYPE),
+                media_type=CONTENT_TYPE,
             ),
-            rest.Route(
-                "GET", "/timing/metrics", "as /bundle/metrics", lambda _: rest.Answer(exposition.render(), CONTENT_TYPE)
-            ),
-            rest.Route("POST", "/timing/reset", "forget what was measured", reset),
+            rest.json_route("POST", "/timing/reset", "forget what was measured", reset, dict[str, str]),
         ]
 
-    def _stages(self, request: rest.Request) -> rest.Answer:
+    def _stages(self, request: rest.Request) -> Snapshot | WindowSnapshot:
         """Everything, or with ?window=MINUTES that window alone."""
         wanted = request.arguments.get("window")
         if wanted is None:
-            return rest.json_answer(self.recorder.snapshot())
+            return self.recorder.snapshot()
         for window in self.recorder.windows():
             if wanted == str(window.minutes):
-                return rest.json_answer(window)
+                return window
         known = ", ".join(map(str, WINDOWS_MINUTES))
         raise rest.RefusedError(400, f"window: {wanted!r:.40}: expected one of {known} (minutes)")
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from timing import Metric
-from transcoder import CounterRow, PendingProofs, Transcoder, explain
+from transcoder import CounterRow, DecoderState, Explanation, PendingProofs, Transcoder, explain
 from transcoder.settings import ORIGINS, Settings
 
 from .. import rest
@@ -65,29 +65,41 @@ class TranscodingPart(Part):
 
     def routes(self) -> list[rest.Route]:
         """Counters by rule; which rule decides about a file; the decoder process."""
-        decoder = rest.Route(
-            "GET", "/transcoder/decoder", "the decoder process", lambda _: rest.json_answer(self.transcoder.decoder)
-        )
+        decoder = rest.json_route("GET", "/transcoder/decoder", "the decoder process", self._decoder, DecoderState)
         return [
             *([] if self.transcoder.decoder is None else [decoder]),
-            rest.Route(
+            rest.json_route(
                 "GET",
                 "/transcoder/status",
                 "outcomes by rule",
-                lambda _: rest.json_answer(self.transcoder.counters()),
+                lambda _: self.transcoder.counters(),
+                tuple[CounterRow, ...],
             ),
             # A POST, because the file is its body; it changes nothing. It takes no identifier of Orthanc's: to ask
             # Orthanc for the file, the route would hold one HTTP thread while it waits for another.
-            rest.Route("POST", "/transcoder/explain", "which rule decides about a DICOM file, and why", self._explain),
+            rest.json_route(
+                "POST",
+                "/transcoder/explain",
+                "which rule decides about a DICOM file, and why",
+                self._explain,
+                Explanation,
+                body=bytes,
+                parameters=(rest.Parameter("header", "Origin-Of-Instance", {"enum": list(ORIGINS)}),),
+            ),
         ]
 
-    def _explain(self, request: rest.Request) -> rest.Answer:
+    def _decoder(self, _: rest.Request) -> DecoderState:
+        state = self.transcoder.decoder
+        assert state is not None  # without a decoder there is no route
+        return state
+
+    def _explain(self, request: rest.Request) -> Explanation:
         origin = request.headers.get("origin-of-instance", "http")
         if origin not in ORIGINS:
             raise rest.RefusedError(400, f"Origin-Of-Instance: {origin[:40]!r}: expected one of {', '.join(ORIGINS)}")
         if not request.body:
             raise rest.RefusedError(400, "body: empty: expected a DICOM file")
-        return rest.json_answer(explain(self.transcoder, request.body, origin))
+        return explain(self.transcoder, request.body, origin)
 
 
 def transcoder_metrics(rows: Iterable[CounterRow]) -> Iterable[Metric]:

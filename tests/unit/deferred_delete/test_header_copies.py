@@ -37,7 +37,7 @@ def test_only_plain_first_parts_of_images_can_be_rebuilt() -> None:
 def test_what_a_power_cut_leaves_is_written_anew(storage: FileStorage, copies: list[HeaderCopy]) -> None:
     empty, missing, torn, zeroes, longer, whole = (copy.header_uuid for copy in copies)
     storage.path_of(empty).write_bytes(b"")
-    storage.unlink(missing)
+    storage.delete(missing)
     storage.path_of(torn).write_bytes(HEADER[:100])
     storage.path_of(zeroes).write_bytes(bytes(len(HEADER)))
     storage.path_of(longer).write_bytes(HEADER + b"x")
@@ -51,10 +51,10 @@ def test_what_a_power_cut_leaves_is_written_anew(storage: FileStorage, copies: l
 def test_an_image_that_is_gone_or_too_short_is_told_and_nothing_is_written(
     storage: FileStorage, copies: list[HeaderCopy], caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage.unlink(copies[0].dicom_uuid)
+    storage.delete(copies[0].dicom_uuid)
     storage.path_of(copies[1].dicom_uuid).write_bytes(IMAGE[:50])
     for copy in copies[:2]:
-        storage.unlink(copy.header_uuid)
+        storage.delete(copy.header_uuid)
     assert rebuild(storage, copies, 120.0) == (6, 0, 2, 0)
     assert copies[0].header_uuid in caplog.text
     assert storage.size(copies[1].header_uuid) is None

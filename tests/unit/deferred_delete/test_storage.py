@@ -80,7 +80,7 @@ def test_missing_file_is_one_clear_line(storage: FileStorage) -> None:
 
 def test_unlink_removes_the_file_and_its_empty_folders(storage: FileStorage) -> None:
     storage.create(UUID, b"content")
-    assert storage.unlink(UUID) is True
+    assert storage.delete(UUID).existed is True
     assert list(storage.root.iterdir()) == []
 
 
@@ -88,9 +88,9 @@ def test_unlink_leaves_folders_that_hold_others(storage: FileStorage) -> None:
     sibling, cousin = f"0a1b{'0' * 4}-0000-0000-0000-{'0' * 12}", f"0aff{'0' * 4}-0000-0000-0000-{'0' * 12}"
     for each in (UUID, sibling, cousin):
         storage.create(each, b"x")
-    storage.unlink(UUID)
+    storage.delete(UUID)
     assert storage.read(sibling) == storage.read(cousin) == b"x"
-    storage.unlink(sibling)
+    storage.delete(sibling)
     assert not (storage.root / "0a" / "1b").exists()
     assert storage.read(cousin) == b"x"
 
@@ -99,13 +99,13 @@ def test_unlink_leaves_folders_that_hold_others(storage: FileStorage) -> None:
 def test_unlinking_a_missing_file_is_a_completed_deletion(storage: FileStorage, left_over: list[str]) -> None:
     for folder in left_over:  # as a crash between unlink and rmdir leaves them
         (storage.root / folder).mkdir()
-    assert storage.unlink(UUID) is False
-    assert storage.unlink(UUID) is False
+    assert storage.delete(UUID).existed is False
+    assert storage.delete(UUID).existed is False
 
 
 def test_empty_folders_left_by_a_crash_go_with_the_next_try(storage: FileStorage) -> None:
     (storage.root / "0a" / "1b").mkdir(parents=True)
-    storage.unlink(UUID)
+    storage.delete(UUID)
     assert list(storage.root.iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_a_missing_root_completes_nothing(storage: FileStorage) -> None:
     storage.create(UUID, b"x")
     away = storage.root.rename(storage.root.with_name("away"))
     with pytest.raises(StorageError, match="cannot unlink"):
-        storage.unlink(UUID)
+        storage.delete(UUID)
     with pytest.raises(StorageError, match="cannot create"):
         storage.create(UUID, b"y")
     assert not storage.root.exists(), "a root that went away was made anew"
@@ -130,7 +130,7 @@ def test_delete_tells_how_many_bytes_went(storage: FileStorage) -> None:
 def test_a_folder_in_a_files_place_is_an_error_not_a_completion(storage: FileStorage) -> None:
     storage.path_of(UUID).mkdir(parents=True)
     with pytest.raises(StorageError, match="cannot unlink attachment") as error:
-        storage.unlink(UUID)
+        storage.delete(UUID)
     assert error.value.errno in (errno.EISDIR, errno.EPERM)
     with pytest.raises(StorageError, match="not a regular file"):
         storage.read(UUID)
@@ -151,7 +151,7 @@ def test_no_folder_is_entered_through_a_symbolic_link(storage: FileStorage, tmp_
     victim.write_bytes(b"not ours")
     (storage.root / link).parent.mkdir(exist_ok=True)
     (storage.root / link).symlink_to(outside, target_is_directory=True)
-    for attack in (storage.unlink, storage.read, storage.size, lambda name: storage.create(name, b"x")):
+    for attack in (storage.delete, storage.read, storage.size, lambda name: storage.create(name, b"x")):
         with pytest.raises(StorageError, match="symbolic link"):
             attack(UUID)
     assert victim.read_bytes() == b"not ours"
@@ -167,7 +167,7 @@ def test_a_symbolic_link_in_a_files_place_is_neither_read_nor_followed(storage: 
         storage.read(UUID)
     with pytest.raises(StorageError, match="File exists"):
         storage.create(UUID, b"x")
-    assert storage.unlink(UUID) is True  # the link itself
+    assert storage.delete(UUID).existed is True  # the link itself
     assert victim.read_bytes() == b"not ours"
 
 
@@ -185,7 +185,7 @@ def test_the_root_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
     storage = FileStorage(tmp_path / "storage", sync=False)
     storage.create(UUID, b"x")
     assert (tmp_path / "disk" / "0a" / "1b" / UUID).read_bytes() == b"x"
-    assert storage.unlink(UUID)
+    assert storage.delete(UUID)
 
 
 @given(st.text(max_size=60))
@@ -265,7 +265,7 @@ def test_a_read_only_disk_refuses_create_and_unlink_but_reads(tmpfs, remount) ->
     storage.create(UUID, b"x")
     remount(disk, "ro")
     with pytest.raises(StorageError, match="Read-only file system") as error:
-        storage.unlink(UUID)
+        storage.delete(UUID)
     assert error.value.errno == errno.EROFS
     with pytest.raises(StorageError, match="Read-only file system"):
         storage.create(UUID.replace("0a1b", "ffff"), b"x")
@@ -280,12 +280,12 @@ def test_a_folder_that_may_not_be_changed_keeps_its_file(storage: FileStorage) -
         pytest.skip("chattr +i needs root and a file system that knows it")
     try:
         with pytest.raises(StorageError, match="Operation not permitted") as error:
-            storage.unlink(UUID)
+            storage.delete(UUID)
         assert error.value.errno == errno.EPERM
         assert storage.read(UUID) == b"x"
     finally:
         subprocess.run([chattr, "-i", str(folder)], check=True)
-    assert storage.unlink(UUID)
+    assert storage.delete(UUID)
 
 
 def test_a_folder_that_can_not_be_removed_does_not_undo_the_deletion(
@@ -296,7 +296,7 @@ def test_a_folder_that_can_not_be_removed_does_not_undo_the_deletion(
 
     storage.create(UUID, b"x")
     monkeypatch.setattr(os, "rmdir", busy)
-    assert storage.unlink(UUID) is True
+    assert storage.delete(UUID).existed is True
     assert "cannot remove the empty folder 1b" in caplog.text
 
 
@@ -337,7 +337,7 @@ def test_creates_win_every_race_against_the_removal_of_empty_folders(tmp_path: P
                 content = attachment.encode()
                 storage.create(attachment, content)
                 assert storage.read(attachment) == content
-                assert storage.unlink(attachment)
+                assert storage.delete(attachment)
         except BaseException as error:
             errors.append(error)
             raise

@@ -113,7 +113,7 @@ def test_the_file_goes_first_and_the_row_second(make, ledger, slow, uuids: Uuids
 def test_run_once_tells_what_came_of_it(make, ledger, slow, uuids: Uuids) -> None:
     attachments = uuids(4)
     _fill(ledger, slow, attachments)
-    slow.unlink(attachments[0])
+    slow.delete(attachments[0])
     slow.failures[attachments[1]] = 1
     outcome = make(batch_size=3).run_once()
     assert (outcome.claimed, outcome.deleted, outcome.missing, outcome.failed, outcome.released) == (3, 1, 1, 1, 0)
