@@ -1,8 +1,9 @@
-"""`make bench-deletion`: deletion, and how it slows ingest (about 10 minutes; --quick: under one).
+"""`make bench-deletion`: deletion, and how it slows ingest (about 25 minutes; --quick: one).
 
 `python -m bench deletion --steps STEP...` runs some of the steps:
-`delete` (latency of DELETE), `drain` (files a second by depth of the ledger, and memory), `p99` (ingest while a large
-drain runs), `ingest` (the storage area against native Orthanc).
+`remove` (how long Orthanc waits for one), `delete` (latency of DELETE), `drain` (files a second by depth of the ledger,
+and memory), `p99` (ingest while a large drain runs), `ingest` (the storage area against native Orthanc), `cost` (each
+section where no disk is in the way).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,11 +24,12 @@ from rich.console import Console
 from harness import phantom
 from harness.orthanc_process import OrthancProcess
 
-from . import deletion_drain, deletion_ingest, deletion_latency, slow_disk
+from . import deletion_cost, deletion_drain, deletion_ingest, deletion_latency, deletion_remove, slow_disk
 from .machine import machine
 
-STEPS = ("delete", "drain", "p99", "ingest")
+STEPS = ("remove", "delete", "drain", "p99", "ingest", "cost")
 RAM_DISK = Path("/dev/shm")
+MAX_COST_CLIENTS = 4  # more say nothing new: two cores are busy with four
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,11 @@ class Plan:
     backlog: int = 60_000
     tops: int = 256
     slow: bool = True
+    removals: int = 50_000
+    quiet_s: float = deletion_remove.QUIET_S
 
 
-QUICK = Plan(20, 60, (1_000, 20_000), 5_000, (4,), (True,), 2, 3_000, 2)
+QUICK = Plan(20, 60, (1_000, 20_000), 5_000, (4,), (True,), 2, 3_000, 2, removals=3_000, quiet_s=1.0)
 
 
 @dataclass
@@ -63,34 +66,43 @@ class Report:
         self.tables.append("\n".join(lines) + "\n")
 
 
+def remove_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """Measures how long `remove` keeps Orthanc waiting."""
+    notes: list[str] = []
+    samples = deletion_remove.measure_on(deletion_remove.THIS_DISK, folder, plan.removals, plan.quiet_s, progress)
+    with tempfile.TemporaryDirectory(dir=RAM_DISK if RAM_DISK.is_dir() else None) as ram:
+        samples += deletion_remove.measure_on(deletion_remove.TMPFS, Path(ram), plan.removals, plan.quiet_s, progress)
+    if plan.slow:
+        with slow_disk.slow_disk_if_any(folder, notes) as slow:
+            if slow is not None:
+                slow_disk.make_slow(slow, slow=True)
+                samples += deletion_remove.measure_on(
+                    deletion_remove.SLOW_DISK, slow, plan.removals, plan.quiet_s, progress
+                )
+    report.add("remove", samples, *deletion_remove.rows(samples), *([""] if notes else []), *notes)
+
+
 def delete_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
     """Measures the latency of DELETE."""
     studies = [
-        phantom.make_study(folder / "study", slices=plan.slices),
-        phantom.make_study(folder / "large", slices=plan.large, side=32, seed=5),
+        (phantom.make_study(folder / "study", slices=plan.slices), plan.rounds),
+        (phantom.make_study(folder / "large", slices=plan.large, side=32, seed=5), 1),
     ]
-    samples = deletion_latency.measure(folder, studies, "this disk", folder, slow=False, progress=progress)
+    samples = deletion_latency.measure(
+        folder, studies, deletion_latency.THIS_DISK, folder, slow=False, progress=progress
+    )
     notes = [f"An unlink on this disk takes {slow_disk.unlink_ms(folder):.2f} ms"]
     if plan.slow:
-        try:
-            with slow_disk.slow_disk(folder) as slow:
-                samples += deletion_latency.measure(folder, studies, "slow disk", slow, slow=True, progress=progress)
+        with slow_disk.slow_disk_if_any(folder, notes) as slow:
+            if slow is not None:
+                samples += deletion_latency.measure(
+                    folder, studies, deletion_latency.SLOW_DISK, slow, slow=True, progress=progress
+                )
                 slow_disk.make_slow(slow, slow=True)
-                notes[0] += f", on the slow one (ext4 in a file, mounted sync) {slow_disk.unlink_ms(slow):.2f} ms"
-        except subprocess.CalledProcessError as error:
-            notes.append(f"No slow disk: {error.stderr.decode().strip()}")
-        except OSError as error:  # no mkfs.ext4 on a small system, say
-            notes.append(f"No slow disk: {error.filename or ''}: {error.strerror}")
+                notes.append(f"on the slow one (ext4 in a file, mounted sync) {slow_disk.unlink_ms(slow):.2f} ms")
     if not deletion_latency.CPP_PLUGIN.exists():
         notes.append("libDelayedDeletion.so is not installed here: the C++ plugin is not measured")
-    native = {(s.disk, s.instances): s.milliseconds for s in samples if s.variant == "native"}
-    rows = [
-        f"| {s.disk} | {s.instances} | {s.variant} | {s.milliseconds:.0f} "
-        f"| {s.milliseconds / native[s.disk, s.instances]:.2f} |"
-        for s in samples
-    ]
-    heading = ("| DELETE of a study | instances | | ms | of native |", "|---|--:|---|--:|--:|")
-    report.add("delete", samples, *heading, *rows, "", ". ".join(notes) + ".")
+    report.add("delete", samples, *deletion_latency.rows(samples), "", ". ".join(notes) + ".")
 
 
 def drain_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
@@ -177,6 +189,17 @@ def ingest_step(plan: Plan, folder: Path, report: Report, progress: Callable[[st
     report.add("ingest", samples, *heading, *rows)
 
 
+def cost_step(plan: Plan, folder: Path, report: Report, progress: Callable[[str], None]) -> None:
+    """Measures each section, and all but transcoding, where no disk is in the way."""
+    study = phantom.make_study(folder / "study", slices=plan.slices)
+    clients = [count for count in plan.clients if count <= MAX_COST_CLIENTS]
+    with tempfile.TemporaryDirectory(dir=RAM_DISK if RAM_DISK.is_dir() else None) as ram:
+        samples = deletion_cost.measure(
+            Path(ram), study, clients=clients, rounds=plan.rounds, tops=plan.tops, progress=progress
+        )
+    report.add("cost", samples, *deletion_cost.rows(samples, clients))
+
+
 def _median(samples: Sequence[Any], variant: str, name: str) -> float:
     return float(statistics.median(getattr(s, name) for s in samples if s.variant == variant))
 
@@ -198,7 +221,14 @@ def _delete_all(server: OrthancProcess) -> None:
         server.json("DELETE", f"/studies/{study}")
 
 
-RUN = {"delete": delete_step, "drain": drain_step, "p99": p99_step, "ingest": ingest_step}
+RUN = {
+    "remove": remove_step,
+    "delete": delete_step,
+    "drain": drain_step,
+    "p99": p99_step,
+    "ingest": ingest_step,
+    "cost": cost_step,
+}
 
 
 def main() -> int:

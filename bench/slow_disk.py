@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,20 @@ def slow_disk(folder: Path) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", "--lazy", str(mounted)], check=False, capture_output=True)
         image.unlink()
+
+
+@contextmanager
+def slow_disk_if_any(folder: Path, notes: list[str]) -> Iterator[Path | None]:
+    """The same; None where there can be none, and a note says why."""
+    with ExitStack() as stack:
+        mounted = None
+        try:
+            mounted = stack.enter_context(slow_disk(folder))
+        except subprocess.CalledProcessError as error:
+            notes.append(f"No slow disk: {error.stderr.decode().strip()}")
+        except OSError as error:  # no mkfs.ext4 on a small system, say
+            notes.append(f"No slow disk: {error.filename or ''}: {error.strerror}")
+        yield mounted
 
 
 def make_slow(mounted: Path, *, slow: bool) -> None:

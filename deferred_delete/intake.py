@@ -55,6 +55,7 @@ class Intake:
 
         Raises:
             JournalError: There is no room for it, see Journal.append.
+            OSError: It is recorded, but with "power" it could not be synced.
             struct.error: The content type is no 32-bit number.
         """
         self._journal.append(attachment_uuid, content_type, self.ledger.clock.now_ms(), self._grace_ms)

@@ -82,6 +82,9 @@ class DeferredStorageArea:
         try:
             check_uuid(attachment_uuid)
             self._intake.add(attachment_uuid, content_type)
+        except OSError as error:
+            if (more := self._log_limit.allow()) is not None:
+                _log.error("deletion of %s survives a kill, but no power cut: %s%s", attachment_uuid, error, more)
         except Exception as error:  # noqa: BLE001  never raises
             self._intake.lost += 1
             if (more := self._log_limit.allow()) is not None:

@@ -66,7 +66,7 @@ class Bundle:
         self._check_sdk((DeletionPart, TranscodingPart, GuardPart, StageTimingPart, AssociationsPart))
         self.timing = StageTimingPart(sdk, configuration) if configuration.stage_timing else None
         # Our storage area waits for the result of verification before an instance counts as stored.
-        self.proofs = PendingProofs() if configuration.deferred_delete else None
+        self.proofs = PendingProofs() if configuration.deferred_delete and configuration.ingest_transcoder else None
         self.transcoding = (
             TranscodingPart(configuration.ingest_transcoder, self.proofs) if configuration.ingest_transcoder else None
         )

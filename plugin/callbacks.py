@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from support.one_line import one_line
 from timing import server_timing
 
+from . import thread_states
+
 if TYPE_CHECKING:
     from orthanc import DicomInstance
 
@@ -85,6 +87,7 @@ class IngestCallbacks:
     def received(self, dicom: bytes, origin: int) -> tuple[int, bytes | None]:
         """ReceivedInstance: gives the instance as it is to be stored. Orthanc calls it on one thread at a time."""
         try:
+            thread_states.keep()
             source, protocol = self._origins.get(origin, ("unknown", "other"))
             if self._recorder is not None:
                 self._record_received(self._recorder, protocol, len(dicom))
@@ -138,7 +141,7 @@ class IngestCallbacks:
         """OnStoredInstance: the index transaction is committed."""
         try:
             if self._recorder is not None:
-                finished = self._recorder.committed(orthanc_id, _client(instance))
+                finished = self._recorder.committed(orthanc_id, _client(instance), wanted=self._log_each)
                 if self._log_each and finished is not None:
                     self._log(finished)
         except Exception as error:  # noqa: BLE001 - timing never costs an instance
@@ -183,11 +186,12 @@ class ChangeCallback:
         self._actions = actions
 
     def __call__(self, change_type: int, _level: int, _orthanc_id: str) -> None:
-        """Handles one change."""
+        """Handles one change; each instance that is stored brings four, and nothing is to be done about them."""
         action = self._actions.get(change_type)
         if action is None:
             return
         try:
+            thread_states.keep()  # with ORTHANC_STARTED, the first change there is an action for
             action()
         except Exception as error:  # noqa: BLE001 - the core would only log it; so do we, in one line
             logger.error("%s failed: %s", action.__name__, one_line(error))  # noqa: TRY400

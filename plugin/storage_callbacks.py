@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from deferred_delete.studies.dicom_header import NotDicomError, inflate
 from support.one_line import one_line
 
+from . import thread_states
+
 if TYPE_CHECKING:
     from deferred_delete import DeferredStorageArea
     from timing import Recorder
@@ -57,6 +59,7 @@ class StorageCallbacks:
             raise StorageRefusedError(failure)
 
     def _create(self, attachment_uuid: str, content_type: int, content: bytes) -> str:
+        thread_states.keep()
         recorder = self._recorder
         if recorder is not None:
             recorder.write_started(len(content), attachment_uuid)
@@ -100,6 +103,7 @@ class StorageCallbacks:
         return content
 
     def _read(self, attachment_uuid: str, content_type: int) -> tuple[bytes, str]:
+        thread_states.keep()
         try:
             return self._area.read(attachment_uuid, content_type), ""
         except Exception as error:  # noqa: BLE001 - turned into the one line that StorageRefusedError carries
@@ -107,6 +111,7 @@ class StorageCallbacks:
 
     def remove(self, attachment_uuid: str, content_type: int) -> None:
         """Queues one deletion. Called while the core holds its index, so it neither waits nor raises."""
+        thread_states.keep()
         try:
             if self._recorder is not None:
                 self._recorder.removed(attachment_uuid)

@@ -21,8 +21,8 @@ _SAME_INSTANCE_NS: Final = 100_000_000
 class Recorder:
     """Follows each instance from its arrival to its index transaction, by thread: events in, snapshots out.
 
-    One instance stays on one OS thread from "received" to "stored", and the plugin rebuilds Python's thread state at
-    each callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident(). No
+    One instance stays on one OS thread from "received" to "stored", and the plugin may rebuild Python's thread state
+    at a callback, so that threading.local forgets between callbacks: instances are kept by threading.get_ident(). No
     method raises on events that are missing, doubled or out of order: they are counted.
     """
 
@@ -139,21 +139,22 @@ class Recorder:
         if instance is not None:
             instance.remove(attachment_uuid)
 
-    def committed(self, orthanc_id: str = "", client: str = "") -> Finished | None:
+    def committed(self, orthanc_id: str = "", client: str = "", *, wanted: bool = True) -> Finished | None:
         """Note that the index transaction is done.
 
         Args:
             orthanc_id: names the instance among the slowest.
             client: who sent it: a calling AE title, an address; empty where there is none.
+            wanted: whether the stages of this instance are; if not, they are added up later, with those of others.
 
         Returns:
-            The instance with its stages; None where nothing was stored.
+            The instance with its stages; None where nothing was stored, or it is not wanted.
         """
         now_ns = self._clock()
         instance = self._in_flight.get(get_ident())
         if instance is not None and instance.association is not None:
             self._before_arrival.committed(instance.association, now_ns)
-        return self._registry.finish(now_ns, self._wall_clock(), orthanc_id, client)
+        return self._registry.finish(now_ns, self._wall_clock(), orthanc_id, client, wanted=wanted)
 
     def idle_seconds(self) -> float:
         """Return for how long nothing was in flight and no instance finished; 0 while one is in flight."""

@@ -56,6 +56,7 @@ class Journal:
 
         Raises:
             JournalError: There is no room, and the next segment cannot be made.
+            OSError: The record is written, but could not be synced.
             struct.error: The content type is no 32-bit number.
         """
         with self._lock:
@@ -70,7 +71,8 @@ class Journal:
             segment.memory.flush(start // mmap.PAGESIZE * mmap.PAGESIZE, mmap.PAGESIZE)
 
     def _begin_next_segment(self) -> Segment:
-        self._make_spares(1)
+        if not self._spares:  # else nothing waits here for the disk, even while the worker makes another
+            self._make_spares(1)
         following = self._spares.popleft()
         self.segments = (*self.segments, following)
         return following

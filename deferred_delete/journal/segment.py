@@ -114,7 +114,9 @@ def make_segment(folder: Path, first_sequence: int, identity: bytes) -> Segment:
     body = _HEADER.pack(_MAGIC, VERSION, RECORD_BYTES, first_sequence, identity)
     content = (body + _CHECKSUM.pack(crc32(body))).ljust(SEGMENT_BYTES, b"\0")
     try:
-        folder.mkdir(exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            sync(folder.parent)
         try:
             with draft.open("wb", buffering=0) as file:
                 os.posix_fallocate(file.fileno(), 0, SEGMENT_BYTES)

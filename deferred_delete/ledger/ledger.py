@@ -1,7 +1,6 @@
 """The ledger: the files that Orthanc asked to remove and that may still be on disk."""
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +11,7 @@ from ..errors import StateError
 from ..journal.leftovers import Leftovers
 from ..journal.record import Record
 from ..journal.segment import Segment
-from . import queries
+from . import journal_facts, queries
 from .clock import LedgerClock
 from .database import Database, encode
 from .deleted_studies import DeletedStudies
@@ -57,7 +56,7 @@ class Ledger:
         self._database = Database(path, busy_timeout_ms / 1000)
         try:
             self._newest_id = self._first(queries.NEWEST_PENDING_ID) or 0
-            self.identity = self._identity()
+            self.identity = journal_facts.identity(self._database)
             self.power_loss = PowerLoss(self._database)
             self.empty_segments = self._record_leftovers()
             self.clock = LedgerClock(self._newest_enqueued_at(), wall)
@@ -128,17 +127,7 @@ class Ledger:
     @property
     def journal_position(self) -> int:
         """The sequence number before which all of the journal is in the ledger."""
-        rows = self._database.query(queries.READ_FACT, queries.JOURNAL_POSITION)
-        return int(rows[0][0]) if rows else 0
-
-    def _identity(self) -> bytes:
-        """The ledger's identity; made for a ledger that has none."""
-        rows = self._database.query(queries.READ_FACT, queries.JOURNAL_IDENTITY)
-        if not rows:
-            self._database.write("mark", queries.PUT_FACT, queries.JOURNAL_IDENTITY, secrets.token_hex(16))
-            self.sync()  # segments are synced; with an identity that a power cut forgot they would be another's
-            return self._identity()
-        return bytes.fromhex(rows[0][0])
+        return journal_facts.position(self._database)
 
     def _record_leftovers(self) -> list[Segment]:
         """Records what the last run left in the journal; returns the segments that can be used again."""

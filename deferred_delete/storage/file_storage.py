@@ -185,8 +185,7 @@ class FileStorage:
         """
         for _ in range(_CREATE_ROUNDS):
             try:
-                with self._folders.opened(attachment_uuid) as (_, folder):
-                    return os.open(attachment_uuid, _CREATE, 0o666, dir_fd=folder)
+                return self._folders.open_in(attachment_uuid, _CREATE)
             except FileNotFoundError:
                 self._folders.make(attachment_uuid)
         raise OSError(errno.EAGAIN, f"its folder vanished {_CREATE_ROUNDS} times")

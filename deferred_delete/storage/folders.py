@@ -10,7 +10,7 @@ from typing import Final
 
 from support.rate_limited_log import RateLimitedLog
 
-from .layout import opened_folder
+from .layout import FOLDER, opened_folder
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,22 @@ class Folders:
             opened_folder(attachment_uuid[2:4], parent) as folder,
         ):
             yield parent, folder
+
+    def open_in(self, attachment_uuid: str, flags: int) -> int:
+        """Opens the attachment's file itself, as ``os.open`` does.
+
+        Each image passes here, and Python's code is no longer in the processor's caches when the next one comes: what
+        is not executed counts. Hence no context managers.
+        """
+        parent = os.open(f"{self._root}/{attachment_uuid[:2]}", FOLDER)
+        try:
+            folder = os.open(attachment_uuid[2:4], FOLDER, dir_fd=parent)
+        finally:
+            os.close(parent)
+        try:
+            return os.open(attachment_uuid, flags, 0o666, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def make(self, attachment_uuid: str) -> None:
         """Makes ``aa/bb``. Never the root: a root that is missing now is a disk that went away."""

@@ -18,7 +18,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 
 # A folder of the layout is opened as a folder, never through a symbolic link: whoever may write in the storage folder
 # must not be able to point a deletion at a file outside it.
-_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_uuid(attachment_uuid: str) -> str:
@@ -37,7 +37,7 @@ def check_uuid(attachment_uuid: str) -> str:
 @contextlib.contextmanager
 def opened_folder(name: str, parent: int | None = None) -> Iterator[int]:
     """A descriptor of a folder, which stays that folder whatever is done to its path meanwhile. Raises OSError."""
-    descriptor = os.open(name, _FOLDER, dir_fd=parent)
+    descriptor = os.open(name, FOLDER, dir_fd=parent)
     try:
         yield descriptor
     finally:
@@ -46,7 +46,10 @@ def opened_folder(name: str, parent: int | None = None) -> Iterator[int]:
 
 def write_all(descriptor: int, content: bytes) -> None:
     """Writes everything: one write is cut at 2 GiB, by a signal, or by a disk that is nearly full. Raises OSError."""
-    rest = memoryview(content)
+    written = os.write(descriptor, content)
+    if written == len(content):
+        return
+    rest = memoryview(content)[written:]
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 

@@ -91,4 +91,4 @@ class Upkeep:
     def _note(self, error: DeferredDeleteError) -> None:
         self._counters.last_error = str(error)
         if (more := self._log_limit.allow()) is not None:
-            _log.error("deletions wait in the journal, tried again in %g s: %s%s", _RETRY_S, error, more)
+            _log.error("the journal and its ledger: %s%s", error, more)

@@ -21,12 +21,16 @@ TINY = Plan(
     backlog=300,
     tops=1,
     slow=False,
+    removals=1500,
+    quiet_s=0.1,
 )
 COLUMNS = {
+    "remove": "| this disk | ledger locked |",
     "delete": "| this disk | 12 | bundle |",
     "drain": "| 300 |",
     "p99": "| during a drain |",
     "ingest": "| on | 2 | bundle |",
+    "cost": "| 2 | all but transcoding |",
 }
 
 

@@ -103,6 +103,22 @@ def test_remove_never_raises_whatever_happens_inside(
     assert f"deletion of {attachment} is lost" in caplog.text
 
 
+def test_a_record_that_cannot_be_synced_is_not_lost(
+    ledger: Ledger, storage: FileStorage, uuids: Uuids, *, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    intake = Intake(ledger, durability="power")
+
+    class Memory(bytearray):
+        def flush(self, *_: int) -> None:
+            raise OSError(5, "Input/output error")
+
+    (segment,) = intake._journal.segments
+    monkeypatch.setattr(segment, "memory", Memory(segment.memory[:]))
+    DeferredStorageArea(intake, storage).remove(uuids(1)[0], 1)
+    assert (intake.counts().pending, intake.lost) == (1, 0)
+    assert "survives a kill, but no power cut: [Errno 5] Input/output error" in caplog.text
+
+
 def test_a_thousand_failures_are_a_few_lines(
     area: DeferredStorageArea, intake: Intake, uuids: Uuids, *, monkeypatch, caplog: pytest.LogCaptureFixture
 ) -> None:

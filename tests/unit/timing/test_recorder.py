@@ -352,7 +352,29 @@ def test_reset_forgets_what_was_recorded_and_goes_on_with_what_is_in_flight(reco
     assert sums_ms(protocol(recorder, "cstore"))["total"] == 2
 
 
-EVENTS = st.sampled_from(["received", "transcoded", "write_started", "write_ended", "failed", "committed", "snapshot"])
+@pytest.mark.parametrize("stored", [1, 15, 16, 17, 100])
+def test_instances_that_are_added_up_later_are_in_every_answer(recorder: Recorder, clock: Clock, stored: int) -> None:
+    def store_some() -> None:
+        for number in range(stored):
+            recorder.received("http", 10)
+            recorder.transcoded()
+            clock.wait_ms(1 + number)
+            assert recorder.committed(f"id-{number}", wanted=False) is None
+
+    store_some()
+    assert recorder.slowest()[0].total_ms == stored
+    recorder.reset()
+    store_some()
+    recorder.reset()  # what was to be added up later is forgotten too
+    assert (recorder.slowest(), recorder.snapshot().protocols) == ([], [])
+    store_some()
+    assert protocol(recorder).instances == stored
+    assert sums_ms(protocol(recorder))["total"] == stored * (stored + 1) // 2
+
+
+EVENTS = st.sampled_from(
+    ["received", "transcoded", "write_started", "write_ended", "failed", "committed", "later", "snapshot"]
+)
 
 
 @given(events=st.lists(st.tuples(EVENTS, st.integers(0, 200 * MS)), max_size=40))
@@ -366,6 +388,7 @@ def test_whatever_the_order_of_events_nothing_raises_and_stages_add_up(events: l
         "write_ended": recorder.write_ended,
         "failed": lambda: recorder.write_ended(failed=True),
         "committed": recorder.committed,
+        "later": lambda: recorder.committed(wanted=False),
         "snapshot": recorder.snapshot,
     }
     for name, passed_ns in events:
@@ -373,7 +396,7 @@ def test_whatever_the_order_of_events_nothing_raises_and_stages_add_up(events: l
         clock.now_ns += passed_ns
     names = [name for name, _ in events]
     snapshot = recorder.snapshot()
-    assert sum(entry.instances for entry in snapshot.protocols) == names.count("committed")
+    assert sum(entry.instances for entry in snapshot.protocols) == (names.count("committed") + names.count("later"))
     assert sum(entry.unfinished for entry in snapshot.protocols if entry.protocol == "http") <= names.count("received")
     for entry in snapshot.protocols:
         sums = {stage.stage: stage.mean_ms * stage.count for stage in entry.stages}

@@ -325,6 +325,27 @@ def test_a_burst_while_the_worker_makes_a_segment_does_not_make_it_twice(
     assert read_again(journal._folder) == written
 
 
+def test_a_burst_goes_on_in_a_spare_segment_while_the_worker_makes_another(
+    journal: Journal, few: int, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orthanc holds the lock of its index in `remove`, and making a segment waits for the disk."""
+    journal.prepare()
+    written = fill(journal, range(few + 1))  # one of two spare segments is left
+    burst = threading.Thread(target=lambda: written.extend(fill(journal, range(few + 1, 2 * few + 5))))
+    waited: list[bool] = []
+
+    def meanwhile() -> None:
+        burst.start()
+        burst.join(10)
+        waited.append(burst.is_alive())
+
+    SlowMaking(monkeypatch, meanwhile)
+    journal.prepare()
+    burst.join()
+    assert waited == [False]
+    assert list(read_all(journal)) == written
+
+
 def test_nothing_is_lost_and_nothing_comes_twice_with_eight_threads(
     journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
