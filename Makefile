@@ -33,6 +33,9 @@ test: setup-dev lint  ## lint, then every test: unit, integration against a real
 test-unit: setup-dev  ## the tests that need no Orthanc
 	@.venv/bin/python -m pytest tests/unit $(PYTEST_ARGUMENTS)
 
+test-next:  ## `make test` of HEAD in a bare Debian testing (forky), as root; a moving target, so no part of .ci/run
+	@CI=true scripts/bare-debian forky 'make test PYTEST_ARGUMENTS="$(PYTEST_ARGUMENTS)"'
+
 bench: setup-dev  ## ingest and deletion, the tables of Orthanc's published benchmark, native and bundle side by side (hours; Ctrl-C and again goes on)
 	@.venv/bin/python -m bench ingest $(BENCH_ARGUMENTS)
 
@@ -67,7 +70,7 @@ docs: setup-dev  ## write the tables of configuration keys into docs/configurati
 screenshot: setup-dev  ## docs/images/operators-page.png, from a real Orthanc and Chromium
 	@.venv/bin/python -m release.screenshot
 
-lock: setup-dev  ## write this machine's lock file anew from requirements/*.in
+lock:  ## write this machine's lock file anew from requirements/*.in, or its first
 	@scripts/lock
 
 bundle: setup  ## dist/orthanc-ingest-bundle-VERSION-pyXY.tar.gz for this Python; PYTHON="3.11 3.13" names others, whose wheels pip fetches

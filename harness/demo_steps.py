@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from timing.table import stage_tables
 
-from . import phantom, senders, wheel_files
+from . import jpeg_ls_reader, phantom, senders, wheel_files
 from .orthanc_process import BUNDLE, OrthancError, OrthancProcess
 
 CSTORE_SEED, HTTP_SEED = 1, 2
@@ -153,6 +153,7 @@ def instance_count(server: OrthancProcess) -> int:
 def check_transcoding(server: OrthancProcess, slices: list[Path]) -> None:
     """Reads some slices back, decodes them with pydicom and compares every pixel with what was sent."""
     say("\n[bold]3. Transcoding[/]: is each pixel what was sent?")
+    jpeg_ls_reader.reader()
     for path in slices[:: max(1, len(slices) // CHECKED_SLICES)]:
         sent = dcmread(path)
         (found,) = server.json("POST", "/tools/lookup", str(sent.SOPInstanceUID).encode())

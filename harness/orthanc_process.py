@@ -245,6 +245,11 @@ class OrthancProcess:
             )
         return json.loads(answer.data) if answer.data else None
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Orthanc's, such as (1, 13, 0)."""
+        return tuple(int(part) for part in self.json("GET", "/system")["Version"].split("."))
+
     def wait_until_written(self, deadline_s: float = 30.0) -> None:
         """Waits until the bundle has written the header copies that it holds back.
 

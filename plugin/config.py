@@ -156,7 +156,8 @@ def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
 
     Args:
         configuration_path: the SDK's GetConfigurationPath. For a folder, which Debian's service gives, it
-            names the folder's *parent*, or the folder if it was given with a slash at its end.
+            names the folder's *parent*, or the folder if it was given with a slash at its end. Of several, which
+            Orthanc takes from 1.13 on, it names the first.
         arguments: Orthanc's command line without the program's name.
     """
     path = Path(configuration_path).absolute()
@@ -165,7 +166,7 @@ def configuration_folder(configuration_path: str, arguments: list[str]) -> Path:
     folders = [
         Path(argument).absolute() for argument in arguments if not argument.startswith("-") and Path(argument).is_dir()
     ]
-    return folders[-1] if folders else Path.cwd()
+    return next((folder for folder in folders if path in (folder, folder.parent)), Path.cwd())
 
 
 def parse(text: str, folder: Path) -> Configuration:

@@ -11,8 +11,11 @@ from typing import Any, Protocol
 
 import pytest
 
+from harness import jpeg_ls_reader
 from harness.orthanc_process import OrthancError, OrthancProcess, base_configuration, executable
 from harness.phantom import make_study
+
+jpeg_ls_reader.reader()  # pydicom is to read JPEG-LS on every Python
 
 ALL_SECTIONS: dict[str, dict[str, Any]] = {
     "DeferredDelete": {"GracePeriod": 0},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -179,8 +180,8 @@ def overwriting(configuration: Configuration) -> Advice:
     overwrite = configuration.document.get("OverwriteInstances")
     if deletion is not None and overwrite and overwrite != "Never" and deletion.grace_period >= LONG_GRACE_S:
         yield (
-            "OverwriteInstances: true: an instance that is sent again keeps its old files for the grace period "
-            f"({deletion.grace_period:g} s): expected room for both"
+            f"OverwriteInstances: {json.dumps(overwrite)}: an instance that is sent again keeps its old files for the "
+            f"grace period ({deletion.grace_period:g} s): expected room for both"
         )
 
 

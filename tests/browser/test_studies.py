@@ -44,6 +44,8 @@ def test_a_study_is_deleted_in_the_background_and_brought_back(
         row = page.locator("#restorable tbody tr")
         expect(row).to_contain_text("Phantom^Synthetic")
         expect(row).to_contain_text("Synthetic CT phantom")
+        # The dialog says what the row said: files are looked at one after the other.
+        expect(row.get_by_role("cell", name="40", exact=True)).to_be_visible()
         picture(page, "restorable")
         row.get_by_role("button", name="Restore…").click()
         expect(page.get_by_role("dialog")).to_contain_text("40 instances")

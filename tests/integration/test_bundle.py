@@ -79,7 +79,8 @@ def server(unpacked: Path) -> Iterator[DebiansOrthanc]:
     text = (place / "etc" / "orthanc.json").read_text()
     for key, value in {**configuration, "IndexDirectory": configuration["StorageDirectory"]}.items():
         shown = str(value) if isinstance(value, int) else f'"{value}"'
-        text, count = re.subn(rf'^(  "{key}" : )[^,]*', rf"\g<1>{shown}", text, flags=re.MULTILINE)
+        # From 1.13 on IndexDirectory is a comment there.
+        text, count = re.subn(rf'^  (?:// )?"{key}" : [^,]*', f'  "{key}" : {shown}', text, flags=re.MULTILINE)
         assert count == 1, key
     (place / "etc" / "orthanc.json").write_text(text)
     subprocess.run(["chown", "-R", "orthanc:orthanc", str(place)], check=True)

@@ -141,7 +141,11 @@ def test_a_section_needs_what_this_sdk_has(make_server: ServerFactory, tmp_path:
 
 
 def test_what_the_bundle_reads_and_its_page_names_as_orthanc_s_options_are_orthanc_s(tmp_path: Path) -> None:
-    defaults = tmp_path / "orthanc.json"
-    subprocess.run([executable(), f"--config={defaults}"], check=True, capture_output=True)
-    options = set(re.findall(r'^ *(?:// *)?"(\w+)" *:', defaults.read_text(), re.MULTILINE))
+    usage = subprocess.run([executable(), "--help"], check=True, capture_output=True, text=True).stdout
+    options = set()
+    for option in ("--config", "--advanced-config"):  # from 1.13 half of them are in the latter
+        if option in usage:
+            defaults = tmp_path / f"{option}.json"
+            subprocess.run([executable(), f"{option}={defaults}"], check=True, capture_output=True)
+            options |= set(re.findall(r'^ *(?:// *)?"(\w+)" *:', defaults.read_text(), re.MULTILINE))
     assert (OF_ORTHANC | known_keys(CoreSettings)) - options == set()

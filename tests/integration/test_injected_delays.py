@@ -275,6 +275,9 @@ def test_every_instance_is_counted_once_whatever_becomes_of_it(
         check_sums(http)
         (total,) = [stage for stage in http["stages"] if stage["stage"] == "total"]
         instances, *others = expected
+        if send is upload_twice and not options and server.version >= (1, 13):
+            # Orthanc lets them go before it writes anything, and tells no plugin.
+            others = [0, others[0], 0]
         assert (http["instances"], total["count"]) == (instances + 1, instances + 1)
         found = [http["duplicates"], http["unfinished"] + snapshot["in_flight"], http["failed_writes"]]
         assert found == others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_new_ledger_is_beside_the_index_in_a_folder_that_orthanc_has_not_made_
         ]
         assert not (server.storage / LEDGER_NAME).exists()
         assert "was found there" not in server.log_text()
+
+
+def test_of_several_configuration_folders_the_first_is_what_paths_are_relative_to(
+    make_server: ServerFactory, small_study: list[Path], tmp_path: Path
+) -> None:
+    with make_server(bundle=False) as native:
+        if native.version < (1, 13):
+            pytest.skip("before 1.13 Orthanc takes one file or folder")
+    first, second = tmp_path / "first", tmp_path / "second"
+    server = make_server({"DeferredDelete": {"GracePeriod": 3600}}, arguments=(str(first),))
+    server.configuration["StorageDirectory"] = "storage"
+    server.configuration_path = second
+    for folder, content in ((first, server.configuration), (second, {"StableAge": 60})):
+        folder.mkdir()
+        (folder / "some.json").write_text(json.dumps(content))
+    with server:
+        deleted_ones(server, small_study[:5])
+        assert pending(server) == 10
+    assert {LEDGER_NAME, "index"} <= {path.name for path in (first / "storage").iterdir()}
+    assert not (second / "storage").exists()
 
 
 def test_a_ledger_in_the_storage_folder_is_found_and_kept_and_two_are_refused(

@@ -111,8 +111,10 @@ def test_the_decoder_goes_with_orthanc_however_that_ends(make_server: ServerFact
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         assert b"python3." in command[0]
         open_files = {link.name: str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
-        assert set(open_files) == {"0", "1", "2", "3"}
-        assert [open_files[number] for number in "012"] == ["/dev/null"] * 3
+        assert [open_files.pop(number) for number in "012"] == ["/dev/null"] * 3
+        # libffi 3.5, which ctypes loads, keeps its own file open.
+        (channel,) = [name for name in open_files.values() if "/libffi.so" not in name]
+        assert channel.startswith("socket:")
         server.kill()
         assert gone(pid)
     with server:

@@ -55,7 +55,11 @@ def test_an_instance_that_is_there_already_is_not_counted_as_stored(
     http_upload(server, small_study[:3])
     http_upload(server, small_study[:3])
     seen = protocols(server)["http"]
-    assert (seen["instances"], seen["duplicates"], seen["unfinished"]) == (3, 3, 0)
+    assert seen["instances"] == 3
+    if server.version < (1, 13):
+        assert (seen["duplicates"], seen["unfinished"]) == (3, 0)
+    else:  # Orthanc lets them go before it writes anything, and tells no plugin
+        assert seen["duplicates"] == 0
 
 
 def test_the_exposition_parses_and_holds_every_part_s_numbers(server: OrthancProcess, small_study: list[Path]) -> None:
@@ -115,13 +119,16 @@ def test_the_slowest_instances_tell_their_own_stages(server: OrthancProcess, sma
 def test_clients_are_told_apart_by_ae_title_and_by_address_however_odd_their_names(
     server: OrthancProcess, small_study: list[Path]
 ) -> None:
-    for number, calling in enumerate(('A"B{x}', "A\\B", "  MR 1 ")):
+    callers = {'A"B{x}': 'A"B{x}', "  MR 1 ": "MR 1", "A\\B": "A\\B"}
+    if server.version >= (1, 13):  # which refuses a backslash
+        del callers["A\\B"]
+    for number, calling in enumerate(callers):
         storescu(server, small_study[number : number + 1], calling=calling)
     http_upload(server, small_study[10:12])
     seen = protocols(server)
     assert [(client["client"], client["instances"]) for client in seen["http"]["clients"]] == [("127.0.0.1", 2)]
     clients = {client["client"] for client in seen["cstore"]["clients"]}
-    assert clients == {'A"B{x}', "A\\B", "MR 1"}
+    assert clients == {*callers.values()}
     exposition = server.request("GET", "/timing/metrics").data.decode()
     families = {family.name: family for family in text_string_to_metric_families(exposition)}
     labels = {sample.labels["client"] for sample in families["orthanc_bundle_ingest_client_instances"].samples}

@@ -38,7 +38,7 @@ def smooth(
 
 
 def by_pydicom(dicom: bytes) -> NDArray[np.int64]:
-    """Decoded by pyjpegls or pylibjpeg-openjpeg."""
+    """Decoded by pylibjpeg-openjpeg, and JPEG-LS by pyjpegls or DCMTK."""
     return dcmread(io.BytesIO(dicom)).pixel_array.astype(np.int64)
 
 

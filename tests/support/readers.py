@@ -11,6 +11,8 @@ from pathlib import Path
 import pydicom
 from pydicom.pixels import pixel_array
 
+from harness import jpeg_ls_reader
+
 DCMTK = {
     "JPEGLosslessSV1": ["dcmdjpeg", "--conv-never"],
     "JPEGLSLossless": ["dcmdjpls"],
@@ -19,8 +21,8 @@ DCMTK = {
 }
 # pylibjpeg-openjpeg decodes what OpenJPEG and OpenJPH encoded; pydicom's own RLE decoder is not pylibjpeg-rle.
 PYDICOM = {
-    "JPEGLSLossless": "pyjpegls",
-    "JPEGLSNearLossless": "pyjpegls",
+    "JPEGLSLossless": jpeg_ls_reader.reader(),
+    "JPEGLSNearLossless": jpeg_ls_reader.reader(),
     "JPEG2000": "pylibjpeg",
     "JPEG2000Lossless": "pylibjpeg",
     "HTJ2KLossless": "pylibjpeg",

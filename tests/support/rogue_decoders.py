@@ -7,6 +7,7 @@ import mmap
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 
@@ -58,10 +59,10 @@ class Decoders:
                 _expect_refusal(socket.socket)
                 return b"\x07" * size
             case "descriptors":
-                found = [number for number in range(256) if _is_open(number)]
-                raise ValueError(f"{found}")
+                raise ValueError(", ".join(_descriptors().values()))
             case "lie":
-                os.write(3, b"\xff" * 64)
+                (channel,) = [number for number, kind in _descriptors().items() if kind == "socket"]
+                os.write(channel, b"\xff" * 64)
                 time.sleep(60)
             case "panic":
                 raise Panic("thread '<unnamed>' panicked")
@@ -80,9 +81,16 @@ def _expect_refusal(attempt: object) -> None:
     raise ValueError("was allowed to")
 
 
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
+def _descriptors() -> dict[int, str]:
+    """Each open descriptor, and what it is: "device", "socket" or "file INODE"."""
+    found = {}
+    for number in range(256):
+        try:
+            status = os.fstat(number)
+        except OSError:
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            found[number] = "socket"
+        else:
+            found[number] = "device" if stat.S_ISCHR(status.st_mode) else f"file {status.st_ino}"
+    return found

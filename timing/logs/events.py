@@ -45,7 +45,7 @@ class Event(NamedTuple):
     value: str = ""
 
 
-# Beginning of the text, what it tells. The words are the same from 1.10 to 1.12 unless noted.
+# Beginning of the text, what it tells. The words are the same from 1.10 to 1.13 unless noted.
 _MARKERS: Final = (
     ("HTTP header: [", Kind.HTTP_HEADER),
     ("Received Command:", Kind.COMMAND),
@@ -64,6 +64,7 @@ _MARKERS: Final = (
     ("Already stored", Kind.DUPLICATE),  # 1.10
     ("Instance already stored", Kind.DUPLICATE),  # 1.12
     ("An incoming instance has been discarded by the filter", Kind.NOT_STORED),
+    ("An incoming instance ", Kind.DUPLICATE),  # from 1.13: "... ID has been discarded because it is already stored"
     ("Exception while storing DICOM: ", Kind.NOT_STORED),
     ("Store failure", Kind.NOT_STORED),
     ("Cannot import non-DICOM file from ZIP archive: ", Kind.NOT_STORED),
@@ -74,6 +75,9 @@ _MARKERS: Final = (
 )
 _BEGINNINGS: Final = tuple(beginning for beginning, _ in _MARKERS)
 _METHODS: Final = ("GET ", "POST ", "PUT ", "DELETE ")
+_REQUEST_FILES: Final = {"HttpServer.cpp", "ElapsedTimer.cpp"}  # the latter from 1.13
+# From 1.12.8 a request has a second line, at its end: "POST /instances (elapsed: 11619 us)".
+_ELAPSED: Final = re.compile(r" \(elapsed: \d+ us\)$")
 _NEW_INSTANCE: Final = re.compile(r"Change related to resource (?:ID )?([0-9a-f-]{44}) of type Instance: NewInstance")
 _STUDY: Final = re.compile(
     r"Change related to resource (?:ID )?([0-9a-f-]{44}) of type Study: New(?:Study|ChildInstance)"
@@ -112,7 +116,7 @@ def _with_value(kind: Kind, text: str) -> Event:
 
 
 def _request(line: LogLine) -> Event | None:
-    if line.file != "HttpServer.cpp":
+    if line.file not in _REQUEST_FILES or _ELAPSED.search(line.text):
         return None
     method, _, uri = line.text.partition(" ")
     path = uri.partition("?")[0].rstrip("/")

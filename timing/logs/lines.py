@@ -19,6 +19,7 @@ _SECOND_RECORD: Final = re.compile(r"[TIWEF]\d{4} \d\d:\d\d:\d\d\.\d{6}\s")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CONTAINER: Final = re.compile(r"^([\w./-]{1,80})\s*\|")
 _UNIT: Final = re.compile(r"(?:^|\s)([\w.@/-]{1,80}\[\d{1,10}\]): ?$")
+_CONTEXT: Final = re.compile(r"\| (?:(?:job|from) [^|]{1,80} \| )+")
 _CATEGORY: Final = re.compile(r"\([a-z]{1,16}\) ")
 
 
@@ -44,7 +45,7 @@ def parse(raw: str) -> LogLine | NoRecord:
     """Return the record in `raw`, or why there is none.
 
     Orthanc writes `I1110 11:40:45.073515 File.cpp:624] (category) text`, from 1.12.2 on with the thread's name before
-    the file.
+    the file, and from 1.13 on with `| job UUID | ` before the category where the line belongs to a job.
     """
     raw = raw[:MAX_LINE_LENGTH]
     if "\x1b" in raw:
@@ -59,6 +60,8 @@ def parse(raw: str) -> LogLine | NoRecord:
         return NoRecord.DAMAGED
     thread, _, location = raw[found.end() : head_ends].strip().rpartition(" ")
     text = raw[head_ends + 2 :].rstrip()
+    context = _CONTEXT.match(text)
+    text = text[context.end() :] if context else text
     category = _CATEGORY.match(text)
     return LogLine(
         time_us=time_us,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ class NearLosslessJpegLs(LossyCodec):
     Precision and lack of a sign are as in `JpegLs`. The error may carry a sample beyond its range, into a bit above
     Bits Stored or to the other sign: a stream of 16 bits for 12 stored may decode 4095 to 4097. A stream of
     precision 12 cannot, since decoders clamp to the precision; so unsigned frames with samples that near to the top are
-    written with Bits Stored (by pyjpegls, which can and keeps Python's lock meanwhile). Signed ones cannot be, as
-    readers then lose the sign: they are kept.
+    written with Bits Stored. Signed ones cannot be, as readers then lose the sign: they are kept.
     """
 
     method = "ISO_14495_1"
@@ -32,9 +32,7 @@ class NearLosslessJpegLs(LossyCodec):
         super().__init__(loss)
         self._near = int(loss.bound)
         self._unclamped = _NearJpegLs(self._near)
-        from jpeg_ls import encode_buffer
-
-        self._encode_stored = encode_buffer
+        self._encode_stored = _with_stored_precision(self._near)
 
     def require_range(self, layout: Layout) -> None:
         """NEAR is at most half of the largest value (ISO/IEC 14495-1 C.2.3)."""
@@ -52,7 +50,7 @@ class NearLosslessJpegLs(LossyCodec):
             # Decoders size samples by the precision: one that clamps to Bits Stored would come back as bytes.
             raise KeptError(Reason.RANGE, f"{layout.bits_stored} of 16 bits, within {self._near} of {high}")
         if at_top and layout.bits_stored < layout.bits_allocated:
-            stream = self._clamped(frame, layout)
+            stream = self._encode_stored(frame, layout)
         else:
             stream = self._unclamped.encode(frame, layout)
         compressed = self._measured(stream, frame, layout)
@@ -62,21 +60,28 @@ class NearLosslessJpegLs(LossyCodec):
             )
         return compressed
 
-    def _clamped(self, frame: Samples, layout: Layout) -> bytes:
-        return bytes(
-            self._encode_stored(
-                frame.tobytes(),
-                layout.rows,
-                layout.columns,
-                1,
-                layout.bits_stored,
-                lossy_error=self._near,
-                interleave_mode=0,
-            )
-        )
-
     def _decoded(self, stream: bytes) -> Any:
         return self._unclamped.decode(stream)
+
+
+def _with_stored_precision(near: int) -> Callable[[Samples, Layout], bytes]:
+    """An encoder that writes Bits Stored as the stream's precision.
+
+    By pyjpegls, which keeps Python's lock meanwhile; where there is no wheel of it (Python 3.14), by imagecodecs, which
+    can do so in the versions for Python 3.12 and later.
+    """
+    try:
+        from jpeg_ls import encode_buffer
+    except ImportError:
+        import imagecodecs
+
+        encode: Any = imagecodecs.jpegls_encode  # those for Python 3.11 lack the argument
+        return lambda frame, layout: bytes(encode(frame, level=near, bitspersample=layout.bits_stored))
+    return lambda frame, layout: bytes(
+        encode_buffer(
+            frame.tobytes(), layout.rows, layout.columns, 1, layout.bits_stored, lossy_error=near, interleave_mode=0
+        )
+    )
 
 
 class _NearJpegLs(JpegLs):

@@ -155,6 +155,12 @@ WARNINGS: list[tuple[str, dict[str, Any], str]] = [
     ("object storage", {"+Plugins": ["/x/libOrthancAwsS3Storage.so"], "AwsS3Storage": {}}, "AwsS3Storage: libOrthanc"),
     ("grace", {"MaximumStorageSize": 1000, "DeferredDelete": {"GracePeriod": 86400}}, "the files of recycled patients"),
     ("overwriting", {"OverwriteInstances": True, "DeferredDelete": {"GracePeriod": 86400}}, "OverwriteInstances: true"),
+    # As Orthanc 1.13 writes it.
+    (
+        "overwriting what changed",
+        {"OverwriteInstances": "IfChanged", "DeferredDelete": {"GracePeriod": 86400}},
+        'OverwriteInstances: "IfChanged": an instance',
+    ),
     (
         "a loss at a restore",
         {"IngestTranscoder": {"Rules": [LOSSY]}},

@@ -90,6 +90,9 @@ def test_the_configuration_s_folder_is_the_one_that_the_core_uses(
     assert configuration_folder(str(folder.parent), ["--logdir=/var/log/orthanc", str(folder)]) == folder
     # With a slash at its end the SDK names the folder itself.
     assert configuration_folder(str(folder), ["etc/orthanc/", "--verbose"]) == folder
+    # Several, as from 1.13 on: the SDK names the first, which is the one that the core means.
+    assert configuration_folder(str(folder.parent), [str(folder), str(tmp_path)]) == folder
+    assert configuration_folder(str(folder), ["etc/orthanc/", "etc/"]) == folder
     # No configuration at all: the working directory.
     assert configuration_folder("", []) == tmp_path
 

@@ -168,6 +168,40 @@ def test_dcmtk_transcoding_is_divided_from_what_follows_and_duplicates_are_not_s
     assert {"slow_transcoding", "slow_preparing"} <= found(report).keys()
 
 
+# Log, protocol, stages beside receive and total that it divides.
+OF_1_13 = [
+    ("http_1_13_transcoding_trace", "http", {"transcode", "prepare", "write", "commit"}),
+    ("http_1_13_no_threads_trace", "http", {"write", "commit"}),
+    ("cstore_1_13_verbose", "cstore", {"write", "commit"}),
+]
+
+
+@pytest.mark.parametrize(("log", "protocol", "divided"), OF_1_13, ids=[row[0] for row in OF_1_13])
+def test_a_log_of_orthanc_1_13_is_divided_and_what_was_there_already_is_not_stored(
+    log: str, protocol: str, divided: set[str]
+) -> None:
+    report = read_logs([str(DATA / f"{log}.log")])
+    entry = over(report, protocol)
+    assert (entry.instances, entry.duplicates, entry.unfinished) == (3, 1, 0)
+    assert {stage.stage for stage in entry.stages} == divided | {"receive", "total"}
+    assert {stage.count for stage in entry.stages} == {3}
+    assert not {"open at the end", "stored without a beginning"} & report.counts.keys()
+
+
+def test_the_line_at_the_end_of_a_request_is_no_upload_of_its_own() -> None:
+    end = at(20, "(http) POST /instances?force (elapsed: 20000 us)", thread="HTTP-0", file="ElapsedTimer.cpp")
+    report = read([*http(0, thread="HTTP-0"), end])
+    assert over(report, "http").instances == 1
+    assert "open at the end" not in report.counts
+
+
+def test_the_context_of_a_line_is_no_part_of_its_text() -> None:
+    context = "| from    JOBS-WORKER-0 | job 43d8dece-6536-45a2-847f-43f6773d3dd5 | (dicom) Closing"
+    record = parse(at(0, context, thread="DICOM-SRC-0"))
+    assert isinstance(record, LogLine)
+    assert (record.thread, record.text) == ("DICOM-SRC-0", "Closing")
+
+
 # ---- lines
 
 # Prefix, process that it names.

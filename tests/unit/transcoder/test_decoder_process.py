@@ -165,7 +165,11 @@ def test_the_worker_has_no_file_of_ours_and_can_open_none(rogue: Decoder, tmp_pa
         os.set_inheritable(held.fileno(), True)
         os.kill(rogue.state.pid, signal.SIGKILL)
         assert gone(rogue.state.pid)
-        assert "[0, 1, 2, 3]" in refusal(rogue, b"descriptors").detail
+        kinds = refusal(rogue, b"descriptors").detail.partition("ValueError: ")[2].split(", ")
+        assert [kind for kind in kinds if not kind.startswith("file")] == ["device"] * 3 + ["socket"]
+        # libffi 3.5, which ctypes loads, keeps its own file open, to map trampolines from.
+        assert len(kinds) <= 5
+        assert f"file {os.fstat(held.fileno()).st_ino}" not in kinds
     assert asked(rogue, b"open") == GOOD
 
 
@@ -174,7 +178,7 @@ def test_limits_are_set(rogue: Decoder) -> None:
     told = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
     assert told["Max address space"] == [str(512 * MB)] * 2
     assert told["Max core file size"] == told["Max file size"] == ["0", "0"]
-    assert told["Max open files"] == ["4", "4"]
+    assert told["Max open files"] in (["4", "4"], ["5", "5"])  # the latter with libffi 3.5, which has one open
     status = Path(f"/proc/{rogue.state.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
 
