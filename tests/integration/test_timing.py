@@ -90,7 +90,7 @@ def test_the_metrics_of_a_section_need_no_stage_timing(make_server: ServerFactor
     assert samples["orthanc_bundle_deletions_pending", "pending"] == 2
     rules = yaml.safe_load((BUNDLE / "docs" / "alerts.yml").read_text())["groups"][0]["rules"]
     wanted = {name for rule in rules for name in re.findall(r"orthanc_bundle_(?:deletion|source)\w+", rule["expr"])}
-    assert len(wanted) == 4
+    assert len(wanted) == 6
     assert wanted <= {name for name, _ in samples}
 
 
