@@ -107,33 +107,36 @@ class Intake:
         while self._moved < until:
             self.move()
 
-    def carry_out(self, delete: Callable[[str], object], limit: int) -> int:
+    def carry_out(self, delete: Callable[[str], object], may_go_on: Callable[[], bool], limit: int) -> int:
         """Carries out requests that are due, while the ledger takes none: else a full disk would never be freed.
 
         What fails is recorded when the ledger takes it.
 
         Args:
             delete: Deletes an attachment's file. Raises DeferredDeleteError if it could not.
+            may_go_on: Asked before each file.
             limit: How many requests at most.
 
         Returns:
             How many files were deleted.
         """
+        records, position = self._journal.read(self._tried, limit)
+        now_ms = self.ledger.clock.now_ms()
+        deleted, failed = 0, []
+        for record in records:
+            if record.due_at_ms > now_ms or not may_go_on():
+                position = record.sequence
+                break
+            try:
+                delete(record.attachment_uuid)  # without a lock: on a dead disk this does not return
+                deleted += 1
+            except DeferredDeleteError:
+                failed.append(record)
         with self._move_lock:
-            records, position = self._journal.read(self._tried, limit)
-            now_ms = self.ledger.clock.now_ms()
-            deleted = 0
-            for record in records:
-                if record.due_at_ms > now_ms:
-                    position = record.sequence
-                    break
-                try:
-                    delete(record.attachment_uuid)
-                    deleted += 1
-                except DeferredDeleteError:
-                    self._failed.append(record)
-            self._tried = position
-            return deleted
+            # What was moved meanwhile is a row already; where its file is gone, that is a completed deletion.
+            self._failed += [each for each in failed if each.sequence >= self._moved]
+            self._tried = max(position, self._tried)
+        return deleted
 
     def tidy(self) -> None:
         """Keeps the journal ready: makes segments ahead, and removes those of which the ledger has everything.

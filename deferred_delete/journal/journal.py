@@ -52,7 +52,7 @@ class Journal:
         """Writes one record.
 
         No system call and no waiting, but for two cases: with ``sync`` the record's page is synced, and where no empty
-        segment is left, because the worker has been stuck for 16,383 removals, the next one is made here.
+        segment is left, because the worker has been stuck for 49,000 removals, the next one is made here.
 
         Raises:
             JournalError: There is no room, and the next segment cannot be made.

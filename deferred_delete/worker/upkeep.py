@@ -75,7 +75,7 @@ class Upkeep:
     def _carry_out(self) -> float:
         """The ledger takes nothing: on a full disk it never would, unless files go."""
         self._tidy()
-        deleted = self._intake.carry_out(self._storage.delete, _CARRY_OUT_AT_ONCE) if self._may_delete() else 0
+        deleted = self._intake.carry_out(self._storage.delete, self._may_delete, _CARRY_OUT_AT_ONCE)
         self._counters.deleted += deleted
         self._next_at = time.monotonic() + (0.0 if deleted else _RETRY_S)
         return 0.0 if deleted else _RETRY_S

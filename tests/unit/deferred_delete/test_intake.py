@@ -360,7 +360,7 @@ def test_nothing_is_carried_out_before_its_time(opened: Callable[[], Intake], cl
         intake.add(name, 1)
     for at_ms, expected in ((999, []), (1000, [first]), (1499, [first]), (1500, [first, second, third])):
         clock.time_ms = start_ms + at_ms
-        intake.carry_out(carried_out.append, 10)
+        intake.carry_out(carried_out.append, lambda: True, 10)
         assert carried_out == expected
     assert (intake.waiting, intake.counts().pending) == (0, 0)
 
@@ -375,7 +375,7 @@ def test_what_could_not_be_carried_out_is_recorded(opened: Callable[[], Intake],
         if name in attachments[::2]:
             raise StorageError("busy")
 
-    assert intake.carry_out(delete, 100) == 5
+    assert intake.carry_out(delete, lambda: True, 100) == 5
     assert (intake.waiting, intake.counts().pending) == (5, 5)
     assert all(map(intake.waits, attachments[::2]))
     intake.move_all()
@@ -588,3 +588,48 @@ def test_removals_during_a_stop_are_found_by_the_next_start(
         remover.join()
         assert service.intake.lost == 0
     assert rows_of(serve(grace_period=3600).ledger) == done
+
+
+def test_a_delete_that_hangs_while_the_ledger_takes_nothing_keeps_nobody_else_waiting(
+    opened: Callable[[], Intake], uuids: Uuids
+) -> None:
+    """A dead disk: routes, a restore and the stop of Orthanc go on without the worker."""
+    intake = opened()
+    names = uuids(3)
+    for name in names:
+        intake.add(name, 1)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def delete(name: str) -> None:
+        hangs.set()
+        assert goes_on.wait(60)
+        if name == names[0]:
+            raise StorageError("cannot unlink: Input/output error; expected a disk")
+
+    worker = threading.Thread(target=intake.carry_out, args=(delete, lambda: True, 10))
+    worker.start()
+    assert hangs.wait(60)
+    closing = threading.Thread(target=intake.close, args=(60,), daemon=True)
+    closing.start()
+    closing.join(30)
+    ended = not closing.is_alive()
+    goes_on.set()
+    worker.join(60)
+    closing.join(60)
+    assert ended, "the stop waited for the disk"
+    assert waiting(intake) == set(names), "each is a row, what failed only once"
+    assert intake.counts() == (3, 0, 0)
+
+
+def test_carrying_out_ends_after_the_file_in_hand_when_it_may_not_go_on(
+    opened: Callable[[], Intake], uuids: Uuids
+) -> None:
+    """An operator's pause, or a restore that looks for its files."""
+    intake = opened()
+    names = uuids(5)
+    for name in names:
+        intake.add(name, 1)
+    deleted: list[str] = []
+    assert intake.carry_out(deleted.append, lambda: len(deleted) < 2, 10) == 2
+    assert deleted == names[:2]
+    assert intake.counts().pending == 3

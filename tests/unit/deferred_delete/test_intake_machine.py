@@ -114,7 +114,7 @@ class IntakeMachine(RuleBasedStateMachine):
             if len(calls) - 1 in refuse:
                 raise StorageError("busy")
 
-        deleted = self.intake.carry_out(delete, limit)
+        deleted = self.intake.carry_out(delete, lambda: True, limit)
         assert deleted == sum(number not in refuse for number in range(len(calls)))
         for number, attachment in enumerate(calls):
             assert attachment not in self.in_ledger
